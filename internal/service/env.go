@@ -1,0 +1,110 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Env reads a service's configuration from environment variables. A wrong
+// value does not stop the reading: Err returns all of them at once, each as a
+// sentence that says what to do.
+type Env struct {
+	lookup func(string) string
+	errs   []error
+}
+
+// NewEnv returns an Env that reads with lookup, usually os.Getenv.
+func NewEnv(lookup func(string) string) *Env { return &Env{lookup: lookup} }
+
+func (e *Env) fail(name, value, want string) {
+	e.errs = append(e.errs, fmt.Errorf("%s=%q: %s", name, value, want))
+}
+
+// Err returns what was wrong with the values read so far, or nil.
+func (e *Env) Err() error { return errors.Join(e.errs...) }
+
+// String returns the variable's value, or def where it is not set.
+func (e *Env) String(name, def string) string {
+	if v := strings.TrimSpace(e.lookup(name)); v != "" {
+		return v
+	}
+	return def
+}
+
+// URL returns a base URL without its trailing slash.
+func (e *Env) URL(name, def string) string {
+	v := e.String(name, def)
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		e.fail(name, v, "must be an absolute URL, such as http://localhost:4005")
+	}
+	return strings.TrimRight(v, "/")
+}
+
+// List returns comma-separated values without blanks.
+func (e *Env) List(name, def string) []string {
+	var list []string
+	for v := range strings.SplitSeq(e.String(name, def), ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// Origins returns a comma-separated list of origins for CORS.
+func (e *Env) Origins(name, def string) []string {
+	list := e.List(name, def)
+	for _, v := range list {
+		u, err := url.Parse(v)
+		if v != "*" && (err != nil || u.Host == "" || v != u.Scheme+"://"+u.Host) {
+			e.fail(name, v, "each origin must be a scheme and a host, such as http://localhost:3000")
+		}
+	}
+	return list
+}
+
+// Dir returns a folder that exists and can be written to; it is made if it is
+// missing.
+func (e *Env) Dir(name, def string) string {
+	dir := filepath.Clean(e.String(name, def))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		e.fail(name, dir, fmt.Sprintf("cannot make this folder (%v); name one that this user may write to", err))
+		return dir
+	}
+	probe, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		e.fail(name, dir, fmt.Sprintf("cannot write to this folder (%v); name one that this user may write to", err))
+		return dir
+	}
+	probe.Close()
+	os.Remove(probe.Name())
+	return dir
+}
+
+// logger returns the service's logger as LOG_LEVEL and LOG_FORMAT ask for.
+func (e *Env) logger(name string, out *os.File) *slog.Logger {
+	var level slog.Level
+	if v := e.String("LOG_LEVEL", "info"); level.UnmarshalText([]byte(v)) != nil {
+		e.fail("LOG_LEVEL", v, "must be debug, info, warn or error")
+	}
+	format := e.String("LOG_FORMAT", "json")
+	if info, err := out.Stat(); e.String("LOG_FORMAT", "") == "" && err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		format = "text"
+	}
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewJSONHandler(out, options)
+	switch format {
+	case "json":
+	case "text":
+		handler = slog.NewTextHandler(out, options)
+	default:
+		e.fail("LOG_FORMAT", format, "must be text or json")
+	}
+	return slog.New(handler).With("service", name)
+}

@@ -1,0 +1,157 @@
+package service
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+)
+
+// MaxBody is the most that a request's body may hold, in bytes.
+const MaxBody = 1 << 20
+
+// ReadBody returns the body of at most limit bytes, if its content type is one
+// of accepted, and which one it is. Its errors are problems: 415, 413, 400.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, accepted ...string) (body []byte, mediaType string, err error) {
+	mediaType, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
+	known := false
+	for _, a := range accepted {
+		known = known || (err == nil && mediaType == a)
+	}
+	if !known {
+		return nil, "", NewProblem(http.StatusUnsupportedMediaType,
+			"Send the body with the header \"Content-Type: %s\".", strings.Join(accepted, "\" or \""))
+	}
+	body, err = readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, "", NewProblem(http.StatusRequestEntityTooLarge, "The body is too large: it may have at most %d bytes.", limit)
+	}
+	if err != nil {
+		p := NewProblem(http.StatusBadRequest, "The body did not arrive whole.")
+		p.Cause = err
+		return nil, "", p
+	}
+	return body, mediaType, nil
+}
+
+// readAll is io.ReadAll that believes an honest Content-Length.
+func readAll(r io.Reader, length, limit int64) ([]byte, error) {
+	if length < 0 || length > limit {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, length)
+	n, err := io.ReadFull(r, body)
+	return body[:n], err
+}
+
+// ReadJSON decodes the body into v, a pointer to a struct. Its errors are
+// problems: 415, 413, 400.
+func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	body, _, err := ReadBody(w, r, MaxBody, "application/json")
+	if err != nil {
+		return err
+	}
+	return DecodeJSON(body, v)
+}
+
+// DecodeJSON decodes body into v; what does not fit is a 400 that says where.
+func DecodeJSON(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	if err == nil {
+		return nil
+	}
+	var wrong *json.SemanticError
+	if errors.As(err, &wrong) {
+		field := strings.TrimPrefix(string(wrong.JSONPointer), "/")
+		if field == "" {
+			return NewProblem(http.StatusBadRequest, "The body must be a JSON object.")
+		}
+		p := NewProblem(http.StatusBadRequest, "The field %.40q has the wrong type: a JSON %s does not fit.", field, kindName(wrong))
+		p.Field = field
+		return p
+	}
+	return NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8: %v.", strings.TrimPrefix(err.Error(), "jsontext: "))
+}
+
+func kindName(err *json.SemanticError) string {
+	switch err.JSONKind {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "boolean"
+	case '"':
+		return "string"
+	case '0':
+		return "number"
+	case '[':
+		return "array"
+	default:
+		return "object"
+	}
+}
+
+// WriteJSON sends v with status. v always encodes: strings that come from
+// outside were checked to be UTF-8 on their way in.
+func WriteJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	WriteBody(w, status, "application/json", append(body, '\n'))
+	return nil
+}
+
+// WriteBody sends body with status.
+func WriteBody(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body) // a reader that is gone needs no answer
+}
+
+// Text checks a string that a person typed: trimmed, of 1 to most characters,
+// without NUL. Its error is the 422 for field.
+func Text(field string, value string, most int) (string, error) {
+	value = strings.TrimSpace(value)
+	switch n := utf8.RuneCountInString(value); {
+	case n == 0:
+		return "", Invalid(field, "The %s is missing: write at least one character.", field)
+	case n > most:
+		return "", Invalid(field, "The %s is too long: it has %d characters, and at most %d are allowed.", field, n, most)
+	case strings.ContainsRune(value, 0):
+		return "", Invalid(field, "The %s contains a NUL character, which is not allowed.", field)
+	}
+	return value, nil
+}
+
+// Key returns the Idempotency-Key of a request, "" if it has none. Its error
+// is a 422.
+func Key(r *http.Request) (string, error) {
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > 255 || !utf8.ValidString(key) {
+		return "", Invalid("Idempotency-Key", "The Idempotency-Key must be UTF-8 text of at most 255 bytes.")
+	}
+	return key, nil
+}
+
+// Limit returns the query parameter limit: def if it is missing, from 1 to
+// most. Its error is a 422.
+func Limit(query url.Values, def, most int) (int, error) {
+	text := query.Get("limit")
+	if text == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, Invalid("limit", "The limit must be a whole number from 1 to %d.", most)
+	}
+	return n, nil
+}

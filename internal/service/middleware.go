@@ -1,0 +1,116 @@
+package service
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/cors"
+)
+
+// chain wraps h in middleware, the first outermost.
+func chain(h http.Handler, middleware ...func(http.Handler) http.Handler) http.Handler {
+	for i := len(middleware) - 1; i >= 0; i-- {
+		h = middleware[i](h)
+	}
+	return h
+}
+
+// allowOrigins answers CORS for the pages at origins; none, no CORS.
+func allowOrigins(origins []string) func(http.Handler) http.Handler {
+	if len(origins) == 0 {
+		return func(next http.Handler) http.Handler { return next }
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost},
+		AllowedHeaders: []string{"Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"},
+		ExposedHeaders: []string{"ETag", "Event-Log", "Event-Sequence", "Event-Sequence-Last", "Link", "Retry-After"},
+		MaxAge:         600,
+	}).Handler
+}
+
+var requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
+	Name:    "http_request_duration_seconds",
+	Help:    "Time from a request's headers to the end of its answer, by route and status.",
+	Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30},
+}, []string{"route", "status"})
+
+// observe measures every request, turns the mux's own answers (no such route,
+// wrong method) into problems, and a panic into a 500.
+func observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		a := &answer{ResponseWriter: w, request: r}
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				slog.Error("a handler panicked; the request got 500, the service goes on", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				if a.status != 0 {
+					panic(http.ErrAbortHandler) // the answer has begun: cut it off rather than end it as if whole
+				}
+				WriteProblem(a, NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why."))
+			}
+			requestSeconds.WithLabelValues(r.Pattern, strconv.Itoa(a.status)).Observe(time.Since(start).Seconds())
+		}()
+		next.ServeHTTP(a, r)
+	})
+}
+
+// answer remembers a response's status. It is an io.ReaderFrom and unwraps,
+// so that sendfile, flushing and deadlines work through it.
+type answer struct {
+	http.ResponseWriter
+	request  *http.Request
+	status   int
+	replaced bool // the mux's plain text was replaced by a problem
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	if a.request.Pattern == "" && !a.replaced && status >= 400 { // the mux found no route
+		a.replaced = true
+		WriteProblem(a.ResponseWriter, a.unrouted(status))
+		return
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) unrouted(status int) *Problem {
+	if status == http.StatusMethodNotAllowed {
+		return NewProblem(status, "%s is not possible here; use %s.", a.request.Method, a.Header().Get("Allow"))
+	}
+	return NewProblem(status, "There is nothing at %.100q. The README lists the routes.", a.request.URL.Path)
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.replaced {
+		return len(b), nil
+	}
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// ReadFrom implements io.ReaderFrom: the server's own writer uses sendfile.
+func (a *answer) ReadFrom(src io.Reader) (int64, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return io.Copy(a.ResponseWriter, src)
+}
+
+// Unwrap serves http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

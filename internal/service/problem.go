@@ -1,0 +1,96 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Problem is an answer that is an error, as RFC 9457 writes it. Handlers
+// return it; Handler sends it.
+type Problem struct {
+	Type       string        `json:"type"` // "about:blank": the status says it all
+	Title      string        `json:"title"`
+	Status     int           `json:"status"`
+	Detail     string        `json:"detail"`
+	Field      string        `json:"field,omitzero"` // the member of the body, or the parameter, that is wrong
+	RetryAfter time.Duration `json:"-"`              // sent as a header, in whole seconds
+	Cause      error         `json:"-"`              // logged, never sent
+}
+
+// Error implements error.
+func (p *Problem) Error() string {
+	if p.Cause != nil {
+		return fmt.Sprintf("%d %s: %s: %v", p.Status, p.Title, p.Detail, p.Cause)
+	}
+	return fmt.Sprintf("%d %s: %s", p.Status, p.Title, p.Detail)
+}
+
+// Unwrap returns what caused the problem.
+func (p *Problem) Unwrap() error { return p.Cause }
+
+// NewProblem returns a problem with a sentence that helps whoever asked.
+func NewProblem(status int, format string, args ...any) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Invalid returns the 422 for a field that breaks a rule.
+func Invalid(field, format string, args ...any) *Problem {
+	p := NewProblem(http.StatusUnprocessableEntity, format, args...)
+	p.Field = field
+	return p
+}
+
+// Unavailable returns a 503 that asks to come back.
+func Unavailable(after time.Duration, cause error, format string, args ...any) *Problem {
+	p := NewProblem(http.StatusServiceUnavailable, format, args...)
+	p.RetryAfter, p.Cause = after, cause
+	return p
+}
+
+// WriteProblem sends p.
+func WriteProblem(w http.ResponseWriter, p *Problem) {
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
+	}
+	body, err := json.Marshal(p)
+	if err != nil { // a detail that quotes invalid UTF-8
+		body, _ = json.Marshal(NewProblem(p.Status, "The request could not be used."))
+	}
+	w.WriteHeader(p.Status)
+	w.Write(append(body, '\n'))
+}
+
+// Handler is an http.Handler that returns its error. The adapter answers and
+// logs it: a *Problem as it is, anything else as a 500 that tells nothing.
+type Handler func(http.ResponseWriter, *http.Request) error
+
+// ServeHTTP implements http.Handler.
+func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := h(w, r)
+	if err == nil {
+		return
+	}
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		return // whoever asked is gone
+	}
+	var p *Problem
+	if !errors.As(err, &p) {
+		p = NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why. Trying again may help.")
+		p.Cause = err
+	}
+	if p.Status >= 500 {
+		slog.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "detail", p.Detail, "error", p.Cause)
+	}
+	WriteProblem(w, p)
+}

@@ -1,0 +1,146 @@
+// Package service is what every service of the blog shares: its life from
+// start to stop, its configuration, and its manners over HTTP.
+//
+// Its law: a service answers every request, stops only when asked to, and
+// tells in a sentence what is wrong and what to do.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// How long a stop may take: first connections that are kept alive get a last
+// answer, then what still runs may finish. Together under the 10 s that are
+// promised, and under the 5 s of a local run for anything but a stuck request.
+const (
+	lameDuck  = time.Second
+	stopLimit = 8 * time.Second
+)
+
+// Service is what a service's open function builds. Everything but Routes is
+// optional.
+type Service struct {
+	// Routes are the service's own: patterns of http.ServeMux and who answers.
+	Routes map[string]Handler
+	// Origins are the pages of other origins that a browser may call us from.
+	Origins []string
+	// Ready returns nil once the service is ready, and else what it waits for.
+	Ready func() error
+	// Background functions run beside the server until their context ends. An
+	// error of one stops the service.
+	Background []func(context.Context) error
+	// Close gives back what open took; called when nothing runs any more.
+	Close func() error
+}
+
+// Open builds a service from its configuration. The context ends when the
+// service begins to stop: streams and waits hang on it.
+type Open func(ctx context.Context, env *Env) (*Service, error)
+
+// Main runs the service until SIGINT or SIGTERM and exits: 0 after a clean
+// stop, 1 after an error.
+func Main(name, defaultAddr string, open Open) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := Run(ctx, name, defaultAddr, os.Getenv, open, nil)
+	if err != nil {
+		for _, line := range unjoin(err) {
+			fmt.Fprintf(os.Stderr, "%s cannot run: %v\n", name, line)
+		}
+		os.Exit(1)
+	}
+}
+
+// unjoin returns the errors of errors.Join one by one.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// Run runs the service until ctx ends and everything has stopped. listening,
+// if not nil, is called with the address once connections are accepted.
+func Run(ctx context.Context, name, defaultAddr string, lookup func(string) string, open Open, listening func(net.Addr)) (err error) {
+	env := NewEnv(lookup)
+	log := env.logger(name, os.Stderr)
+	slog.SetDefault(log)
+	addr := env.String("ADDR", defaultAddr)
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		env.fail("ADDR", addr, "must be a host and a port, such as localhost:4000 or :4000")
+	}
+
+	running, stopStreams := context.WithCancel(ctx)
+	defer stopStreams()
+	svc, err := open(running, env)
+	if err = errors.Join(env.Err(), err); err != nil {
+		return err
+	}
+	if svc.Close != nil {
+		defer func() { err = errors.Join(err, svc.Close()) }()
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use by another program: stop that one, or set ADDR to another address", addr)
+	}
+	if err != nil {
+		return fmt.Errorf("ADDR=%q: %w", addr, err)
+	}
+	log.Info("listening", "addr", listener.Addr().String())
+	if listening != nil {
+		listening(listener.Addr())
+	}
+
+	background := newGroup(running)
+	for _, f := range svc.Background {
+		background.Go(f)
+	}
+	server := newServer(svc, log)
+	background.Go(func(ctx context.Context) error { return server.serve(ctx, listener) })
+	<-background.ctx.Done()
+	log.Info("stopping")
+	err = background.Wait()
+	log.Info("stopped")
+	return err
+}
+
+// group runs functions that stop together: when the context ends, or when the
+// first of them fails.
+type group struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+	err    error
+}
+
+func newGroup(ctx context.Context) *group {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &group{ctx: ctx, cancel: cancel}
+}
+
+// Go runs f in a goroutine that Wait waits for.
+func (g *group) Go(f func(context.Context) error) {
+	g.wg.Go(func() {
+		if err := f(g.ctx); err != nil && !errors.Is(err, context.Canceled) {
+			g.once.Do(func() { g.err = err })
+			g.cancel(err)
+		}
+	})
+}
+
+// Wait blocks until all functions have returned and gives the first error.
+func (g *group) Wait() error {
+	g.wg.Wait()
+	g.cancel(nil)
+	return g.err
+}
