@@ -14,12 +14,12 @@ import (
 // value does not stop the reading: Err returns all of them at once, each as a
 // sentence that says what to do.
 type Env struct {
-	lookup func(string) string
+	lookup func(string) (value string, set bool)
 	errs   []error
 }
 
-// NewEnv returns an Env that reads with lookup, usually os.Getenv.
-func NewEnv(lookup func(string) string) *Env { return &Env{lookup: lookup} }
+// NewEnv returns an Env that reads with lookup, usually os.LookupEnv.
+func NewEnv(lookup func(string) (value string, set bool)) *Env { return &Env{lookup: lookup} }
 
 func (e *Env) fail(name, value, want string) {
 	e.errs = append(e.errs, fmt.Errorf("%s=%q: %s", name, value, want))
@@ -30,8 +30,8 @@ func (e *Env) Err() error { return errors.Join(e.errs...) }
 
 // String returns the variable's value, or def where it is not set.
 func (e *Env) String(name, def string) string {
-	if v := strings.TrimSpace(e.lookup(name)); v != "" {
-		return v
+	if v, _ := e.lookup(name); strings.TrimSpace(v) != "" {
+		return strings.TrimSpace(v)
 	}
 	return def
 }
@@ -44,6 +44,15 @@ func (e *Env) URL(name, def string) string {
 		e.fail(name, v, "must be an absolute URL, such as http://localhost:4005")
 	}
 	return strings.TrimRight(v, "/")
+}
+
+// URLOrEmpty is URL, but a variable that is set to nothing gives "" rather
+// than def.
+func (e *Env) URLOrEmpty(name, def string) string {
+	if v, set := e.lookup(name); set && strings.TrimSpace(v) == "" {
+		return ""
+	}
+	return e.URL(name, def)
 }
 
 // List returns comma-separated values without blanks.

@@ -51,7 +51,7 @@ type Open func(ctx context.Context, env *Env) (*Service, error)
 func Main(name, defaultAddr string, open Open) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := Run(ctx, name, defaultAddr, os.Getenv, open, nil)
+	err := Run(ctx, name, defaultAddr, os.LookupEnv, open, nil)
 	if err != nil {
 		for _, line := range unjoin(err) {
 			fmt.Fprintf(os.Stderr, "%s cannot run: %v\n", name, line)
@@ -70,7 +70,7 @@ func unjoin(err error) []error {
 
 // Run runs the service until ctx ends and everything has stopped. listening,
 // if not nil, is called with the address once connections are accepted.
-func Run(ctx context.Context, name, defaultAddr string, lookup func(string) string, open Open, listening func(net.Addr)) (err error) {
+func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (string, bool), open Open, listening func(net.Addr)) (err error) {
 	env := NewEnv(lookup)
 	log := env.logger(name, os.Stderr)
 	slog.SetDefault(log)
