@@ -1,0 +1,197 @@
+// Package eventlog stores events on disk, in order, each exactly once, and
+// hands them out again.
+//
+// Its law: Append returns after its events are durable, all or none of them,
+// and nobody sees an event that a crash could take back. Open returns a log
+// that holds every event that was ever acknowledged, or an error.
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"miniblog/internal/event"
+)
+
+// Errors of Append that say what to do; both leave reading as it is.
+var (
+	// ErrFull: the disk has no room. Append works again when there is some.
+	ErrFull = errors.New("the disk is full")
+	// ErrReadOnly: a write failed in a way that leaves open what is on disk, or
+	// the log is closed. Append works again after a restart.
+	ErrReadOnly = errors.New("the log takes no more events until the service is started again")
+)
+
+// Options of a log; zero means the default.
+type Options struct {
+	// SegmentBytes is how much a segment holds before the next one is begun, in
+	// bytes of events; 64 MiB.
+	SegmentBytes int64
+	Logger       *slog.Logger
+}
+
+// Log is a log that is open. Its methods may be called from any goroutine.
+type Log struct {
+	fs      fileSystem
+	id      string
+	options Options
+	unlock  func() error
+	encoder *zstd.Encoder // the writer's
+	ids     ids           // the writer's
+
+	wake   chan struct{} // tells the writer that somebody waits; holds one
+	rolled chan struct{} // tells the sealer that a segment is full; holds one
+	stop   context.CancelFunc
+	done   sync.WaitGroup // writer and sealer
+
+	mu       sync.Mutex
+	waiting  []*request
+	failed   error // why Append fails, once it does
+	segments []*segment
+	recent   recent
+	durable  event.Sequence // readers stop here; moves only after a sync
+	moved    chan struct{}  // closed when durable moves on
+}
+
+// Open opens the log in the folder dir, which must exist, and makes one if it
+// is empty. It cuts off a batch that was being written when the last process
+// stopped. Its error is a *Damage when acknowledged events cannot be read, and
+// says so when another process has the log open.
+func Open(dir string, options Options) (*Log, error) {
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	l, err := open(folder(dir), options)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	l.unlock = unlock
+	return l, nil
+}
+
+func open(fsys fileSystem, options Options) (*Log, error) {
+	if options.SegmentBytes == 0 {
+		options.SegmentBytes = 64 << 20
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	r, err := recoverLog(fsys)
+	if err != nil {
+		return nil, err
+	}
+	if r.torn > 0 {
+		options.Logger.Warn("cut off a batch that was being written when the last process stopped; none of its events was acknowledged", "bytes", r.torn)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l := &Log{
+		fs: fsys, id: r.id, options: options,
+		unlock:   func() error { return nil },
+		encoder:  newEncoder(zstd.SpeedFastest),
+		wake:     make(chan struct{}, 1),
+		rolled:   make(chan struct{}, 1),
+		stop:     stop,
+		segments: r.segments,
+		durable:  r.segments[len(r.segments)-1].last,
+		moved:    make(chan struct{}),
+	}
+	if err := l.loadIDs(); err != nil {
+		r.close()
+		stop()
+		return nil, err
+	}
+	l.done.Go(func() { l.write(ctx) })
+	l.done.Go(func() { l.seal(ctx) })
+	return l, nil
+}
+
+// loadIDs reads back the newest ids.
+func (l *Log) loadIDs() error {
+	after := event.Sequence(0)
+	if l.durable > remembered {
+		after = l.durable - remembered
+	}
+	for r := l.Reader(after); ; {
+		b, err := r.Next()
+		if err != nil || b.Count == 0 {
+			return err
+		}
+		for line := range b.Lines() {
+			head, ok := event.ReadHead(line)
+			if !ok {
+				return fmt.Errorf("the event after %d is not in the log's own form; restore the log from a backup", b.First-1)
+			}
+			l.ids.add(keyOf(head.ID), head.Sequence)
+		}
+	}
+}
+
+// ID returns the log's id. A log that was emptied and begun again has another.
+func (l *Log) ID() string { return l.id }
+
+// Last returns the sequence of the newest durable event, 0 if there is none.
+func (l *Log) Last() event.Sequence {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.durable
+}
+
+// Failure returns why Append fails until a restart, nil as long as it does not.
+func (l *Log) Failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// Wait blocks until there is an event after the given one, and returns nil, or
+// until ctx ends, and returns its error.
+func (l *Log) Wait(ctx context.Context, after event.Sequence) error {
+	for {
+		l.mu.Lock()
+		durable, moved := l.durable, l.moved
+		l.mu.Unlock()
+		if durable > after {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close waits for what is being written, stops the log's goroutines and gives
+// the folder back. Append fails from then on.
+func (l *Log) Close() error {
+	l.stop()
+	l.done.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, s := range l.segments {
+		errs = append(errs, s.file.Close())
+	}
+	return errors.Join(append(errs, l.unlock())...)
+}
+
+// activeLocked returns the segment that is written to.
+func (l *Log) activeLocked() *segment { return l.segments[len(l.segments)-1] }
+
+// Size returns the log's length on disk, in bytes, and its number of segments.
+func (l *Log) Size() (bytes int64, segments int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segments {
+		bytes += s.size
+	}
+	return bytes, len(l.segments)
+}

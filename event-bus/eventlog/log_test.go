@@ -1,0 +1,332 @@
+package eventlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"miniblog/internal/event"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func record(t testing.TB, id, content string) Record {
+	t.Helper()
+	e := event.New(id, "/test", "Test", "subject", map[string]string{"content": content})
+	line, err := event.AppendLine(nil, &e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Record{ID: id, Line: line}
+}
+
+func records(t testing.TB, from, n int) (rs []Record) {
+	for i := range n {
+		rs = append(rs, record(t, fmt.Sprintf("event-%d", from+i), strings.Repeat("text ", i%50)))
+	}
+	return rs
+}
+
+func mustOpen(t testing.TB, dir string, o Options) *Log {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
+	l, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func mustAppend(t testing.TB, l *Log, rs []Record) []Position {
+	t.Helper()
+	positions, err := l.Append(t.Context(), rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return positions
+}
+
+func mustClose(t testing.TB, l *Log) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readAll returns the ids of all events after the given one, and checks that
+// their sequences have no gap.
+func readAll(t testing.TB, l *Log, after event.Sequence) (ids []string) {
+	t.Helper()
+	for r := l.Reader(after); ; {
+		b, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Count == 0 {
+			return ids
+		}
+		for line := range b.Lines() {
+			ids = append(ids, checkLine(t, line, after+event.Sequence(len(ids))+1))
+		}
+	}
+}
+
+func checkLine(t testing.TB, line []byte, want event.Sequence) string {
+	t.Helper()
+	head, ok := event.ReadHead(line)
+	if !ok || head.Sequence != want {
+		t.Fatalf("event %d is %q", want, line)
+	}
+	return string(head.ID)
+}
+
+func idsOf(rs []Record) (ids []string) {
+	for _, r := range rs {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+func TestWhatWasAppendedIsThereAfterReopen(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Options{SegmentBytes: 20 << 10})
+	var want []string
+	for i := range 100 {
+		rs := records(t, i*10, 1+i%10)
+		mustAppend(t, l, rs)
+		want = append(want, idsOf(rs)...)
+	}
+	check := func(l *Log) {
+		t.Helper()
+		if got := readAll(t, l, 0); !slices.Equal(got, want) {
+			t.Fatalf("read %d events, want %d", len(got), len(want))
+		}
+		for after := range event.Sequence(len(want)) {
+			b, err := l.Reader(after).Next()
+			if err != nil || b.First != after+1 {
+				t.Fatalf("reading after %d starts with %d, %v", after, b.First, err)
+			}
+		}
+	}
+	check(l)
+	id := l.ID()
+	waitSealed(t, l)
+	check(l)
+	mustClose(t, l)
+	l = mustOpen(t, dir, Options{})
+	defer mustClose(t, l)
+	check(l)
+	if l.ID() != id {
+		t.Errorf("the log's id changed from %s to %s", id, l.ID())
+	}
+	if _, segments := l.Size(); segments < 3 {
+		t.Errorf("only %d segments: nothing was rolled", segments)
+	}
+}
+
+// waitSealed waits until every full segment is sealed.
+func waitSealed(t testing.TB, l *Log) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for len(l.unsealed()) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("segments were not sealed")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestConcurrentPublishersShareSyncsAndKeepTheirOrder(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), Options{})
+	defer mustClose(t, l)
+	var wg sync.WaitGroup
+	for p := range 16 {
+		wg.Go(func() {
+			last := event.Sequence(0)
+			for i := range 50 {
+				positions, err := l.Append(context.Background(), []Record{record(t, fmt.Sprintf("%d-%d", p, i), "x")})
+				if err != nil || positions[0].Sequence <= last || positions[0].Duplicate {
+					t.Errorf("publisher %d, event %d: %v, %v", p, i, positions, err)
+					return
+				}
+				last = positions[0].Sequence
+			}
+		})
+	}
+	wg.Wait()
+	if got := readAll(t, l, 0); len(got) != 16*50 {
+		t.Errorf("%d events, want %d", len(got), 16*50)
+	}
+}
+
+func TestAnIdIsStoredOnce(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Options{})
+	mustAppend(t, l, records(t, 0, 3))
+	check := func(name string, rs []Record, want ...Position) {
+		t.Helper()
+		if got := mustAppend(t, l, rs); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	check("alone", records(t, 1, 1), Position{2, true})
+	check("all", records(t, 0, 3), Position{1, true}, Position{2, true}, Position{3, true})
+	check("some", records(t, 2, 2), Position{3, true}, Position{4, false})
+	check("twice in one batch", append(records(t, 7, 1), records(t, 7, 1)...), Position{5, false}, Position{5, true})
+	mustClose(t, l)
+	l = mustOpen(t, dir, Options{})
+	defer mustClose(t, l)
+	check("after a restart", records(t, 0, 1), Position{1, true})
+	if l.Last() != 5 {
+		t.Errorf("%d events, want 5", l.Last())
+	}
+}
+
+func TestFramesAreTheEventsAsTheyAreOnDisk(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), Options{SegmentBytes: 30 << 10})
+	defer mustClose(t, l)
+	for i := range 40 {
+		mustAppend(t, l, records(t, i*20, 20))
+	}
+	waitSealed(t, l)
+	for _, c := range []struct {
+		after event.Sequence
+		limit uint64
+	}{{0, 1 << 40}, {0, 1}, {0, 20}, {5, 10}, {5, 15}, {5, 300}, {19, 1}, {399, 401}, {799, 5}, {800, 5}, {9999, 5}, {0, 0}} {
+		f, err := l.Frames(c.after, c.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file bytes.Buffer
+		n, err := f.WriteTo(&file)
+		f.Close()
+		if err != nil || n != f.Size {
+			t.Fatalf("after %d limit %d: wrote %d of %d bytes: %v", c.after, c.limit, n, f.Size, err)
+		}
+		d, err := zstd.NewReader(&file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(d)
+		d.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := min(uint64(max(800, c.after)-c.after), c.limit)
+		got := uint64(0)
+		for line := range (Batch{Text: text}).Lines() {
+			got++
+			checkLine(t, line, c.after+event.Sequence(got))
+		}
+		if got != want || f.Last != c.after+event.Sequence(want) {
+			t.Errorf("after %d limit %d: %d events up to %d, want %d", c.after, c.limit, got, f.Last, want)
+		}
+	}
+}
+
+func TestSecondProcessIsKeptOut(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Options{})
+	defer mustClose(t, l)
+	if _, err := Open(dir, Options{Logger: quiet}); err == nil || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("opening it twice: %v", err)
+	}
+}
+
+func TestWaitReturnsWhenSomethingCame(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), Options{})
+	defer mustClose(t, l)
+	came := make(chan error)
+	go func() { came <- l.Wait(t.Context(), 0) }()
+	mustAppend(t, l, records(t, 0, 1))
+	if err := <-came; err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Wait(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("waiting with an ended context: %v", err)
+	}
+}
+
+func TestDamage(t *testing.T) {
+	// Three batches of two events: what survives damage in each part of them.
+	build := func(t *testing.T) (path string, offsets []int64, size int64) {
+		dir := t.TempDir()
+		l := mustOpen(t, dir, Options{})
+		for i := range 3 {
+			mustAppend(t, l, records(t, i*2, 2))
+		}
+		for _, e := range l.activeLocked().entries {
+			offsets = append(offsets, e.offset)
+		}
+		size = l.activeLocked().size
+		mustClose(t, l)
+		return filepath.Join(dir, activeName(1)), offsets, size
+	}
+	flip := func(path string, at int64) error {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		b[at] ^= 0x10
+		return os.WriteFile(path, b, 0o644)
+	}
+	const refused = 99
+	for _, c := range []struct {
+		name   string
+		damage func(path string, batches []int64, size int64) error
+		want   event.Sequence // events that survive
+	}{
+		{"torn header of the newest batch is cut", func(p string, b []int64, _ int64) error { return os.Truncate(p, b[2]+10) }, 4},
+		{"torn data of the newest batch is cut", func(p string, _ []int64, size int64) error { return os.Truncate(p, size-1) }, 4},
+		{"newest batch that never came is fine", func(p string, b []int64, _ int64) error { return os.Truncate(p, b[2]) }, 4},
+		{"zeroes behind the newest batch are cut", func(p string, _ []int64, size int64) error { return os.Truncate(p, size+5000) }, 6},
+		{"flipped bit in the newest batch looks torn", func(p string, _ []int64, size int64) error { return flip(p, size-3) }, 4},
+		{"flipped bit in older data is refused", func(p string, b []int64, _ int64) error { return flip(p, b[1]+headerSize+5) }, refused},
+		{"flipped bit in an older header is refused", func(p string, b []int64, _ int64) error { return flip(p, b[1]+20) }, refused},
+		{"flipped bit in the oldest header is refused", func(p string, _ []int64, _ int64) error { return flip(p, 1) }, refused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path, batches, size := build(t)
+			if err := c.damage(path, batches, size); err != nil {
+				t.Fatal(err)
+			}
+			l, err := Open(filepath.Dir(path), Options{Logger: quiet})
+			var damage *Damage
+			if c.want == refused {
+				if !errors.As(err, &damage) || damage.File != activeName(1) {
+					t.Fatalf("opened with %v, want damage", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(readAll(t, l, 0)); got != int(c.want) {
+				t.Errorf("%d events survived, want %d", got, c.want)
+			}
+			mustAppend(t, l, records(t, 100, 1))
+			mustClose(t, l)
+			l = mustOpen(t, filepath.Dir(path), Options{})
+			defer mustClose(t, l)
+			if got := len(readAll(t, l, 0)); got != int(c.want)+1 {
+				t.Errorf("%d events after life went on, want %d", got, c.want+1)
+			}
+		})
+	}
+}

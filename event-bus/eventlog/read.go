@@ -1,0 +1,306 @@
+package eventlog
+
+import (
+	"bytes"
+	"io"
+	"iter"
+
+	"miniblog/internal/event"
+)
+
+// Batch is a run of events as lines: Text holds Count of them, each with its
+// newline, the first with sequence First. Nobody may write to Text.
+type Batch struct {
+	First event.Sequence
+	Count int
+	Text  []byte
+}
+
+// Last returns the sequence of the newest event in b.
+func (b Batch) Last() event.Sequence { return b.First + event.Sequence(b.Count) - 1 }
+
+// Lines iterates over the events, without their newlines.
+func (b Batch) Lines() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for text := b.Text; len(text) > 0; {
+			end := bytes.IndexByte(text, '\n')
+			if end < 0 || !yield(text[:end]) {
+				return
+			}
+			text = text[end+1:]
+		}
+	}
+}
+
+// after returns b without the events up to q.
+func (b Batch) after(q event.Sequence) Batch {
+	for b.Count > 0 && b.First <= q {
+		b.Text = b.Text[bytes.IndexByte(b.Text, '\n')+1:]
+		b.First++
+		b.Count--
+	}
+	return b
+}
+
+// Until returns b without the events after q.
+func (b Batch) Until(q event.Sequence) Batch {
+	if b.Last() <= q {
+		return b
+	}
+	keep, end := int(q+1-b.First), 0
+	for range keep {
+		end += bytes.IndexByte(b.Text[end:], '\n') + 1
+	}
+	return Batch{b.First, keep, b.Text[:end]}
+}
+
+// Reader reads a log in order. It belongs to one goroutine.
+type Reader struct {
+	log   *Log
+	next  event.Sequence
+	lines []byte // holds the decoded lines of the last batch
+}
+
+// Reader returns a reader that starts after the given sequence.
+func (l *Log) Reader(after event.Sequence) *Reader { return &Reader{log: l, next: after + 1} }
+
+// Next returns what comes next, as much as is stored together; Count is 0 at
+// the end of what is durable, where Log.Wait waits for more. The batch is valid
+// until the next call. It does not block, but for the disk. Its error is a
+// *Damage: the reader must not go on as if nothing were missing.
+func (r *Reader) Next() (Batch, error) {
+	b, s, e := r.log.locate(r.next)
+	if s != nil {
+		header, lines, err := s.readLines(e, r.lines)
+		if err != nil {
+			return Batch{}, err
+		}
+		r.lines = lines
+		b = Batch{header.first, int(header.count), lines}
+	}
+	b = b.after(r.next - 1)
+	r.next += event.Sequence(b.Count)
+	return b, nil
+}
+
+// locate finds the batch that holds q: in memory, or else in a segment. There
+// is neither when q is not durable yet.
+func (l *Log) locate(q event.Sequence) (b Batch, s *segment, e entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if q > l.durable {
+		return b, nil, e
+	}
+	if b, ok := l.recent.find(q); ok {
+		return b, nil, e
+	}
+	s = l.segmentLocked(q)
+	return b, s, s.entries[find(s.entries, q)]
+}
+
+// segmentLocked returns the segment that holds q, which is durable.
+func (l *Log) segmentLocked(q event.Sequence) *segment {
+	i := len(l.segments) - 1
+	for l.segments[i].first > q { // most readers are at the end
+		i--
+	}
+	return l.segments[i]
+}
+
+// recent keeps the newest batches in memory: those who follow the log read
+// them from here, all from the same bytes.
+type recent struct {
+	batches []Batch
+	bytes   int
+}
+
+// recentBytes bounds the lines in memory.
+const recentBytes = 4 << 20
+
+func (r *recent) add(b Batch) {
+	r.batches = append(r.batches, b)
+	r.bytes += len(b.Text)
+	drop := 0
+	for r.bytes > recentBytes {
+		r.bytes -= len(r.batches[drop].Text)
+		r.batches[drop] = Batch{}
+		drop++
+	}
+	r.batches = r.batches[drop:]
+}
+
+func (r *recent) find(q event.Sequence) (Batch, bool) {
+	lo, hi := 0, len(r.batches)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if r.batches[mid].Last() < q {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(r.batches) || r.batches[lo].First > q {
+		return Batch{}, false
+	}
+	return r.batches[lo], true
+}
+
+// Frames is a run of events as zstd frames that decode to their lines. It holds
+// files open until Close.
+type Frames struct {
+	Size   int64 // in bytes
+	Last   event.Sequence
+	pieces []piece
+}
+
+// piece is a part of Frames: bytes, or a range of a file.
+type piece struct {
+	bytes  []byte
+	file   file
+	offset int64
+	size   int64
+}
+
+// Frames returns the events after the given one, limit of them at most, as they
+// are on disk: only where they begin or end within a frame is it decoded. Size
+// is 0 if there are none. Whoever decodes them checks them: each frame has its
+// checksum and each event its sequence.
+func (l *Log) Frames(after event.Sequence, limit uint64) (*Frames, error) {
+	f := &Frames{Last: after}
+	durable := l.Last()
+	if durable <= after {
+		return f, nil
+	}
+	last := durable
+	if limit < uint64(durable-after) {
+		last = after + event.Sequence(limit)
+	}
+	for f.Last < last {
+		if err := f.extend(l, last); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// extend adds what one segment has, up to the event last, or the part of one
+// batch where the run begins or ends within it.
+func (f *Frames) extend(l *Log, last event.Sequence) error {
+	l.mu.Lock()
+	s := l.segmentLocked(f.Last + 1)
+	entries, size, end := s.entries, s.size, s.last
+	l.mu.Unlock()
+	i := find(entries, f.Last+1)
+	if entries[i].first <= f.Last || lastOf(entries, i, end) > last {
+		header, lines, err := s.readLines(entries[i], nil)
+		if err != nil {
+			return err
+		}
+		b := Batch{header.first, int(header.count), lines}.after(f.Last).Until(last)
+		f.add(piece{bytes: encodePart(b.Text)})
+		f.Last = b.Last()
+		return nil
+	}
+	j := i // the first batch that is not wanted whole
+	for j < len(entries) && lastOf(entries, j, end) <= last {
+		j++
+	}
+	stop, until := size, end
+	if j < len(entries) {
+		stop, until = entries[j].offset, entries[j].first-1
+	}
+	file, err := l.fs.Open(s.name)
+	if err != nil {
+		if s = l.replacement(s); s == nil {
+			return err
+		}
+		return nil // it was sealed in between: the next round finds its sealed form
+	}
+	f.add(piece{file: file, offset: entries[i].offset, size: stop - entries[i].offset})
+	f.Last = until
+	return nil
+}
+
+// lastOf returns the last sequence of batch i of a segment that ends with end.
+func lastOf(entries []entry, i int, end event.Sequence) event.Sequence {
+	if i+1 < len(entries) {
+		return entries[i+1].first - 1
+	}
+	return end
+}
+
+// replacement returns the segment that took the place of s, nil if none did.
+func (l *Log) replacement(s *segment) *segment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := l.segmentLocked(s.first); now != s {
+		return now
+	}
+	return nil
+}
+
+func (f *Frames) add(p piece) {
+	if p.file == nil {
+		p.size = int64(len(p.bytes))
+	}
+	f.Size += p.size
+	f.pieces = append(f.pieces, p)
+}
+
+// WriteTo writes the frames, a few megabytes at a time; before each the caller
+// may extend a deadline. From a file to a socket the kernel copies them.
+func (f *Frames) WriteTo(w io.Writer) (written int64, err error) {
+	for _, p := range f.pieces {
+		var n int64
+		if p.file == nil {
+			var m int
+			m, err = w.Write(p.bytes)
+			n = int64(m)
+		} else {
+			n, err = p.copyTo(w)
+		}
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// copyBytes is how much of a file is handed to the socket at once.
+const copyBytes = 4 << 20
+
+func (p piece) copyTo(w io.Writer) (written int64, err error) {
+	disk, real := p.file.(*diskFile)
+	if real {
+		if _, err := disk.File.Seek(p.offset, io.SeekStart); err != nil {
+			return 0, err
+		}
+	}
+	for written < p.size {
+		want := min(copyBytes, p.size-written)
+		var source io.Reader = io.NewSectionReader(p.file, p.offset+written, want)
+		if real {
+			source = io.LimitReader(disk.File, want) // what sendfile knows
+		}
+		n, err := io.Copy(w, source)
+		written += n
+		if err == nil && n < want {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// Close closes the files.
+func (f *Frames) Close() {
+	for _, p := range f.pieces {
+		if p.file != nil {
+			p.file.Close()
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"miniblog/internal/event"
+)
+
+// recovered is what a folder holds after a crash, a stop or a copy.
+type recovered struct {
+	id       string
+	segments []*segment // in order, without a gap; the last one active
+	torn     int64      // bytes of a batch that was never acknowledged, cut off
+}
+
+// idFile holds the log's id. Without it the log takes a new one, and every
+// projection starts again from 0.
+const idFile = "id"
+
+// recoverLog reads the state of the folder and makes it one that can be
+// appended to. It fails with *Damage when acknowledged events cannot be read.
+// A crash in the middle of it does no harm.
+func recoverLog(fsys fileSystem) (r recovered, err error) {
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	names, err := fsys.List()
+	if err != nil {
+		return r, err
+	}
+	if r.id, err = readID(fsys, names); err != nil {
+		return r, fmt.Errorf("the log's id: %w", err)
+	}
+	if err = r.load(fsys, names); err != nil {
+		return r, err
+	}
+	if err = r.checkOrder(); err != nil {
+		return r, err
+	}
+	if n := len(r.segments); n == 0 || r.segments[n-1].sealed {
+		first := event.Sequence(1)
+		if n > 0 {
+			first = r.segments[n-1].last + 1
+		}
+		active, err := createActive(fsys, first)
+		if err != nil {
+			return r, err
+		}
+		r.segments = append(r.segments, active)
+		return r, nil
+	}
+	// What a process wrote and did not sync is in the file, yet a crash of the
+	// machine could take it back: readers see it only after this.
+	if err = r.segments[len(r.segments)-1].file.Sync(); err != nil {
+		return r, err
+	}
+	return r, fsys.SyncDir()
+}
+
+func (r *recovered) close() {
+	for _, s := range r.segments {
+		s.file.Close()
+	}
+	r.segments = nil
+}
+
+// load opens the segments. Of a segment that is there in both forms the sealed
+// one is whole: it was synced before it got its name.
+func (r *recovered) load(fsys fileSystem, names []string) error {
+	var actives []event.Sequence
+	sealed := map[event.Sequence]bool{}
+	for _, name := range names {
+		first, isSealed, ok := parseName(name)
+		switch {
+		case strings.HasSuffix(name, tempSuffix):
+			if err := fsys.Remove(name); err != nil {
+				return err
+			}
+		case ok && isSealed:
+			sealed[first] = true
+			if err := r.open(fsys, name, first, (*segment).loadIndex); err != nil {
+				return err
+			}
+		case ok:
+			actives = append(actives, first)
+		}
+	}
+	newest := event.Sequence(0)
+	for _, first := range actives {
+		newest = max(newest, first)
+	}
+	for first := range sealed {
+		newest = max(newest, first)
+	}
+	for _, first := range actives {
+		name := activeName(first)
+		if sealed[first] {
+			if err := fsys.Remove(name); err != nil {
+				return err
+			}
+			continue
+		}
+		scan := (*segment).scan
+		if first == newest {
+			scan = r.scanTail
+		}
+		if err := r.open(fsys, name, first, scan); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(r.segments, func(a, b *segment) int {
+		if a.first < b.first {
+			return -1
+		}
+		return 1
+	})
+	return nil
+}
+
+func (r *recovered) open(fsys fileSystem, name string, first event.Sequence, read func(*segment, int64) error) error {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	s := &segment{name: name, file: f, first: first, last: first - 1}
+	r.segments = append(r.segments, s)
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if err = read(s, size); isDamage(err) {
+		return s.damage(s.size, s.last+1, err)
+	}
+	return err
+}
+
+func isDamage(err error) bool {
+	return errors.Is(err, errShort) || errors.Is(err, errHeader) || errors.Is(err, errData) || errors.Is(err, errIndex)
+}
+
+// scanTail scans the newest segment. A batch that does not hold there was
+// being written when the process or the machine stopped, and is cut off with
+// everything behind it, unless something behind it proves that it was durable.
+//
+// Rot in the very last batch looks the same as a torn write of it: nothing was
+// written later that could tell. Everywhere else rot is reported.
+func (r *recovered) scanTail(s *segment, size int64) error {
+	bad := s.scan(size)
+	if bad == nil || !isDamage(bad) {
+		return bad
+	}
+	durable, err := s.durableAfter(s.size, size)
+	if err != nil {
+		return err
+	}
+	if durable > s.last {
+		return bad
+	}
+	r.torn = size - s.size
+	if err := s.file.Truncate(s.size); err != nil {
+		return fmt.Errorf("cutting a torn batch off %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// checkOrder makes sure that no event is missing between two segments, and
+// that only the newest is cut off.
+func (r *recovered) checkOrder() error {
+	next := event.Sequence(1)
+	for i, s := range r.segments {
+		if s.first != next {
+			missing := &segment{name: "the file before " + s.name}
+			return missing.damage(0, next, fmt.Errorf("events %d to %d are missing", next, s.first-1))
+		}
+		if i < len(r.segments)-1 && s.last < s.first {
+			return s.damage(0, s.first, errShort)
+		}
+		next = s.last + 1
+	}
+	return nil
+}
+
+// errNoFile says that createActive failed and left nothing behind.
+var errNoFile = errors.New("no new file could be made")
+
+// createActive makes an empty segment whose name is durable: an event must not
+// be acknowledged in a file that a crash could lose.
+func createActive(fsys fileSystem, first event.Sequence) (*segment, error) {
+	name := activeName(first)
+	f, err := fsys.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoFile, err)
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := fsys.SyncDir(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &segment{name: name, file: f, first: first, last: first - 1}, nil
+}
+
+// readID returns the log's id, a new one if there is none.
+func readID(fsys fileSystem, names []string) (string, error) {
+	if slices.Contains(names, idFile) {
+		f, err := fsys.Open(idFile)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		text := make([]byte, 36)
+		if _, err := f.ReadAt(text, 0); err == nil && uuid.Validate(string(text)) == nil {
+			return string(text), nil
+		}
+	}
+	id := event.NewID()
+	return id, replaceFile(fsys, idFile, []byte(id+"\n"))
+}
+
+// replaceFile gives a file new contents, all or none of them, durably.
+func replaceFile(fsys fileSystem, name string, contents []byte) error {
+	f, err := fsys.Create(name + tempSuffix)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(contents, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = fsys.Rename(name+tempSuffix, name)
+	}
+	if err != nil {
+		return err
+	}
+	return fsys.SyncDir()
+}

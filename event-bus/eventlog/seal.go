@@ -1,0 +1,153 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/klauspost/compress/zstd"
+
+	"miniblog/internal/event"
+)
+
+// frameBytes is how many bytes of lines a frame of a sealed segment holds.
+const frameBytes = 1 << 20
+
+// seal is the sealer: it rewrites each full segment in large frames, which are
+// many times smaller than the events. A segment that cannot be sealed stays as
+// it is, whole, until the next roll or start.
+func (l *Log) seal(ctx context.Context) {
+	for {
+		for _, s := range l.unsealed() {
+			if err := l.sealSegment(ctx, s); err != nil && ctx.Err() == nil {
+				l.options.Logger.Warn("a full segment could not be sealed; it stays as it is and is tried again later", "segment", s.name, "error", err)
+			}
+		}
+		select {
+		case <-l.rolled:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// unsealed returns the segments that are full and not sealed.
+func (l *Log) unsealed() (full []*segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segments[:len(l.segments)-1] {
+		if !s.sealed {
+			full = append(full, s)
+		}
+	}
+	return full
+}
+
+// sealSegment writes the sealed form of s beside it, syncs it, gives it its
+// name, and only then removes s. Readers of s may go on with it.
+func (l *Log) sealSegment(ctx context.Context, s *segment) error {
+	sealed, err := l.rewrite(ctx, s)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.fs.Remove(sealedName(s.first) + tempSuffix)
+		}
+		return err
+	}
+	l.mu.Lock()
+	for i := range l.segments {
+		if l.segments[i] == s {
+			l.segments[i] = sealed
+		}
+	}
+	l.mu.Unlock()
+	if err := l.fs.Remove(s.name); err != nil {
+		return err
+	}
+	l.options.Logger.Debug("sealed a segment", "segment", sealed.name, "bytes", sealed.size, "was", s.size, "events_bytes", s.raw)
+	return l.fs.SyncDir()
+}
+
+// rewrite writes the sealed form of s and makes it and its name durable.
+func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
+	name := sealedName(s.first)
+	f, err := l.fs.Create(name + tempSuffix)
+	if err != nil {
+		return nil, err
+	}
+	sealed := &segment{name: name, file: f, first: s.first, last: s.first - 1, sealed: true}
+	err = func() error {
+		if err := sealed.copyFrom(ctx, s); err != nil {
+			return err
+		}
+		index := appendIndex(nil, sealed.entries, sealed.last)
+		if _, err := f.WriteAt(index, sealed.size); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		if err := l.fs.Rename(name+tempSuffix, name); err != nil {
+			return err
+		}
+		return l.fs.SyncDir()
+	}()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return sealed, nil
+}
+
+// copyFrom writes the events of s in large frames. Each event of s is decoded
+// and checked on the way: damage is not copied.
+func (s *segment) copyFrom(ctx context.Context, from *segment) error {
+	encoder := newEncoder(zstd.SpeedBetterCompression)
+	var lines, pending, frame []byte
+	count := uint32(0)
+	flush := func() error {
+		if count == 0 {
+			return nil
+		}
+		frame = encoder.EncodeAll(pending, append(frame[:0], make([]byte, headerSize)...))
+		data := frame[headerSize:]
+		b := batch{
+			first: s.last + 1, count: count, durable: s.last,
+			dataLen: uint32(len(data)), rawLen: uint32(len(pending)), dataCRC: crc32.Checksum(data, castagnoli),
+		}
+		b.put(frame)
+		if _, err := s.file.WriteAt(frame, s.size); err != nil {
+			return err
+		}
+		s.add(b)
+		pending, count = pending[:0], 0
+		return ctx.Err()
+	}
+	next := s.first
+	for _, e := range from.entries {
+		var err error
+		if _, lines, err = from.readLines(e, lines); err != nil {
+			return err
+		}
+		for line := range (Batch{Text: lines}).Lines() {
+			if head, ok := event.ReadHead(line); !ok || head.Sequence != next {
+				return from.damage(e.offset, next, fmt.Errorf("another event stands in its place"))
+			}
+			next++
+			if len(pending)+len(line) >= frameBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			pending = append(append(pending, line...), '\n')
+			count++
+		}
+	}
+	return flush()
+}
+
+// encodePart encodes lines for a reader that begins or ends within a frame.
+func encodePart(lines []byte) []byte {
+	e := partEncoders.Get().(*zstd.Encoder)
+	defer partEncoders.Put(e)
+	return e.EncodeAll(lines, nil)
+}

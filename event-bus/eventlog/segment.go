@@ -1,0 +1,192 @@
+package eventlog
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sort"
+
+	"miniblog/internal/event"
+)
+
+// segment is one file of the log.
+//
+//   - entries, size and last of the active segment grow under Log.mu, and only
+//     after the bytes they speak of are on disk.
+//   - A sealed segment never changes.
+//   - file stays open for as long as anybody may read it; a segment that was
+//     replaced by its sealed form is closed when the last reader forgets it.
+type segment struct {
+	name    string
+	file    file
+	first   event.Sequence // of the first event, stored or still to come
+	last    event.Sequence // first-1 while there are none
+	entries []entry
+	size    int64 // bytes of batches
+	raw     int64 // bytes of lines, active segments only
+	sealed  bool
+}
+
+// scan reads the batches of an active segment of size bytes from its start and
+// verifies their headers and the checksums of their data. It fills in s up to
+// the first batch that does not hold, and returns what is wrong with that one:
+// nil at the end of the file.
+func (s *segment) scan(size int64) error {
+	r := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), 1<<20)
+	header := make([]byte, headerSize)
+	sum := crc32.New(castagnoli)
+	for {
+		n, err := io.ReadFull(r, header)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		b, err := parseBatch(header[:n])
+		if err != nil {
+			return err
+		}
+		if b.first != s.last+1 || b.durable >= b.first {
+			return fmt.Errorf("a batch of events from %d stands where event %d should be: %w", b.first, s.last+1, errHeader)
+		}
+		sum.Reset()
+		if _, err := io.CopyN(sum, r, int64(b.dataLen)); err == io.EOF {
+			return errShort
+		} else if err != nil {
+			return err
+		}
+		if sum.Sum32() != b.dataCRC {
+			return errData
+		}
+		s.add(b)
+	}
+}
+
+// add takes note of a batch that is in the file, and durable.
+func (s *segment) add(b batch) {
+	s.entries = append(s.entries, entry{b.first, s.size})
+	s.last = b.last()
+	s.size += b.size()
+	s.raw += int64(b.rawLen)
+}
+
+// durableAfter looks for batches at or after offset and returns the highest
+// sequence that one of them says was durable before it was written, 0 if there
+// is none. The magic's byte 0x18 is a control character, which JSON escapes, so
+// no event can pretend to be a header.
+func (s *segment) durableAfter(offset, size int64) (event.Sequence, error) {
+	magic := []byte{0x5B, 0x2A, 0x4D, 0x18}
+	var highest event.Sequence
+	buf := make([]byte, 1<<20)
+	for offset+headerSize <= size {
+		chunk := buf[:min(int64(len(buf)), size-offset)]
+		if _, err := s.file.ReadAt(chunk, offset); err != nil && err != io.EOF {
+			return 0, err
+		}
+		for at := 0; ; at++ {
+			i := bytes.Index(chunk[at:], magic)
+			if i < 0 || at+i+headerSize > len(chunk) {
+				break
+			}
+			at += i
+			if b, err := parseBatch(chunk[at:]); err == nil {
+				highest = max(highest, b.durable)
+			}
+		}
+		offset += int64(len(chunk)) - headerSize + 1 // a header may lie across two chunks
+	}
+	return highest, nil
+}
+
+// loadIndex fills in a sealed segment of size bytes from its index.
+func (s *segment) loadIndex(size int64) error {
+	if size < indexFixed {
+		return errIndex
+	}
+	footer := make([]byte, indexFooter)
+	if _, err := s.file.ReadAt(footer, size-indexFooter); err != nil {
+		return err
+	}
+	length, err := parseFooter(footer)
+	if err != nil || length > size {
+		return errIndex
+	}
+	index := make([]byte, length)
+	if _, err := s.file.ReadAt(index, size-length); err != nil {
+		return err
+	}
+	s.entries, s.last, err = parseIndex(index, size-length)
+	if err != nil {
+		return err
+	}
+	if s.entries[0].first != s.first {
+		return errIndex
+	}
+	s.size, s.sealed = size-length, true
+	return nil
+}
+
+// find returns the index in entries of the batch that holds q.
+func find(entries []entry, q event.Sequence) int {
+	return sort.Search(len(entries), func(i int) bool { return entries[i].first > q }) - 1
+}
+
+// damage says that the event at offset cannot be read.
+func (s *segment) damage(offset int64, q event.Sequence, err error) error {
+	return &Damage{File: s.name, Offset: offset, Event: q, Err: err}
+}
+
+// readData returns the header and the encoded data of the batch at e, in buf
+// if it has room. What does not hold is damage: the batch was durable.
+func (s *segment) readData(e entry, buf []byte) (batch, []byte, error) {
+	var header [headerSize]byte
+	if _, err := s.file.ReadAt(header[:], e.offset); err != nil {
+		return batch{}, nil, s.damage(e.offset, e.first, err)
+	}
+	b, err := parseBatch(header[:])
+	if err != nil {
+		return batch{}, nil, s.damage(e.offset, e.first, err)
+	}
+	if b.first != e.first || e.offset+b.size() > s.size {
+		return batch{}, nil, s.damage(e.offset, e.first, errHeader)
+	}
+	if cap(buf) < int(b.dataLen) {
+		buf = make([]byte, b.dataLen)
+	}
+	buf = buf[:b.dataLen]
+	if _, err := s.file.ReadAt(buf, e.offset+headerSize); err != nil {
+		return batch{}, nil, s.damage(e.offset, e.first, err)
+	}
+	if crc32.Checksum(buf, castagnoli) != b.dataCRC {
+		return batch{}, nil, s.damage(e.offset, e.first, errData)
+	}
+	return b, buf, nil
+}
+
+// readLines returns the header and the lines of the batch at e, appended to
+// lines[:0].
+func (s *segment) readLines(e entry, lines []byte) (batch, []byte, error) {
+	buf := dataBuffers.Get().(*[]byte)
+	defer dataBuffers.Put(buf)
+	b, data, err := s.readData(e, *buf)
+	if err != nil {
+		return batch{}, nil, err
+	}
+	*buf = data[:0]
+	if cap(lines) < int(b.rawLen) {
+		lines = make([]byte, 0, b.rawLen)
+	}
+	lines, err = decoder().DecodeAll(data, lines[:0])
+	if err != nil {
+		return batch{}, nil, s.damage(e.offset, e.first, err)
+	}
+	if len(lines) != int(b.rawLen) || bytes.Count(lines, newline) != int(b.count) || lines[len(lines)-1] != '\n' {
+		return batch{}, nil, s.damage(e.offset, e.first, errData)
+	}
+	return b, lines, nil
+}
+
+var newline = []byte{'\n'}

@@ -1,0 +1,229 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"miniblog/internal/event"
+)
+
+// Record is an event to be stored: a line of event.AppendLine without its
+// sequence, which Append puts in place, and without a newline.
+type Record struct {
+	ID   string
+	Line []byte
+}
+
+// Position is where an event is stored. Duplicate: its id was there before.
+type Position struct {
+	Sequence  event.Sequence
+	Duplicate bool
+}
+
+// request is one call of Append on its way through the writer.
+type request struct {
+	records   []Record
+	positions []Position
+	err       error
+	done      chan struct{}
+}
+
+// groupBytes is how many bytes of lines the writer takes at once, at least one
+// request whatever its size.
+const groupBytes = 4 << 20
+
+// Append stores records as one, all or none, with sequences that follow one
+// another but for duplicates: an id that is already stored keeps its first
+// sequence. It blocks until they are durable. Its errors are ErrFull and
+// ErrReadOnly, wrapped; after ctx's error the records may be stored or not.
+func (l *Log) Append(ctx context.Context, records []Record) ([]Position, error) {
+	if len(records) == 0 {
+		return nil, nil
+	}
+	r := &request{records: records, done: make(chan struct{})}
+	l.mu.Lock()
+	if err := l.failed; err != nil {
+		l.mu.Unlock()
+		return nil, err
+	}
+	l.waiting = append(l.waiting, r)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.positions, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// write is the writer: it alone appends to the log. What waits is written as
+// one batch and one sync, so that under load a sync serves many.
+func (l *Log) write(ctx context.Context) {
+	for {
+		group := l.takeGroup()
+		if len(group) == 0 {
+			select {
+			case <-l.wake:
+				continue
+			case <-ctx.Done():
+				l.refuse(fmt.Errorf("%w: it is stopping", ErrReadOnly))
+				return
+			}
+		}
+		err := l.commit(group)
+		for _, r := range group {
+			r.err = err
+			close(r.done)
+		}
+		if l.activeFull() {
+			l.roll()
+		}
+	}
+}
+
+// takeGroup takes the requests that wait, up to groupBytes.
+func (l *Log) takeGroup() []*request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, size := 0, 0
+	for _, r := range l.waiting {
+		for _, record := range r.records {
+			size += len(record.Line)
+		}
+		if n > 0 && size > groupBytes {
+			break
+		}
+		n++
+	}
+	group := l.waiting[:n:n]
+	l.waiting = l.waiting[n:]
+	return group
+}
+
+// refuse makes Append fail from now on, for those that wait, too.
+func (l *Log) refuse(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = reason
+	}
+	for _, r := range l.waiting {
+		r.err = l.failed
+		close(r.done)
+	}
+	l.waiting = nil
+}
+
+// commit gives sequences to a group of requests and makes their events durable.
+func (l *Log) commit(group []*request) error {
+	if l.failed != nil { // only the writer sets it
+		return l.failed
+	}
+	b := batch{first: l.durable + 1, durable: l.durable} // only the writer moves it
+	size := 0
+	for _, r := range group {
+		for _, record := range r.records {
+			size += len(record.Line) + 1
+		}
+	}
+	lines := make([]byte, 0, size)
+	fresh := make(map[idKey]event.Sequence, len(group))
+	for _, r := range group {
+		r.positions = make([]Position, len(r.records))
+		for i, record := range r.records {
+			key := keyOf([]byte(record.ID))
+			q, stored := l.ids.find(key)
+			if !stored {
+				q, stored = fresh[key]
+			}
+			if !stored {
+				q = b.first + event.Sequence(b.count)
+				b.count++
+				fresh[key] = q
+				event.PutSequence(record.Line, q)
+				lines = append(append(lines, record.Line...), '\n')
+			}
+			r.positions[i] = Position{q, stored}
+		}
+	}
+	if b.count == 0 {
+		return nil
+	}
+	if err := l.store(&b, lines); err != nil {
+		return err
+	}
+	for key, q := range fresh {
+		l.ids.add(key, q)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.activeLocked().add(b)
+	l.recent.add(Batch{First: b.first, Count: int(b.count), Text: lines})
+	l.durable = b.last()
+	close(l.moved)
+	l.moved = make(chan struct{})
+	return nil
+}
+
+// store writes a batch to the active segment and syncs it. After an error
+// nothing of it is in the log.
+func (l *Log) store(b *batch, lines []byte) error {
+	active := l.activeLocked() // only the writer replaces it
+	frame := make([]byte, headerSize, headerSize+len(lines)/2+64)
+	frame = l.encoder.EncodeAll(lines, frame)
+	data := frame[headerSize:]
+	b.dataLen, b.rawLen, b.dataCRC = uint32(len(data)), uint32(len(lines)), crc32.Checksum(data, castagnoli)
+	b.put(frame)
+	_, err := active.file.WriteAt(frame, active.size)
+	if isFull(err) {
+		// What was written of the batch must go: the next one takes its place.
+		if err := active.file.Truncate(active.size); err == nil {
+			l.options.Logger.Error("the disk is full: publishing fails until there is room")
+			return ErrFull
+		}
+	}
+	if err == nil {
+		// Never again on this descriptor after it failed: the kernel has dropped
+		// what was not written, and the next sync would say that all is well.
+		err = active.file.Sync()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: writing %s: %w", ErrReadOnly, active.name, err)
+		l.options.Logger.Error("a write failed: the log can be read, and takes events again after a restart", "error", err)
+		l.refuse(err)
+	}
+	return err
+}
+
+func (l *Log) activeFull() bool { return l.activeLocked().raw >= l.options.SegmentBytes }
+
+// roll begins the next segment and leaves the full one to the sealer. Without
+// room for it the full one goes on growing.
+func (l *Log) roll() {
+	if l.failed != nil {
+		return
+	}
+	next, err := createActive(l.fs, l.durable+1)
+	if errors.Is(err, errNoFile) && isFull(err) {
+		return
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: beginning a segment: %w", ErrReadOnly, err)
+		l.options.Logger.Error("a segment could not be begun: the log can be read, and takes events again after a restart", "error", err)
+		l.refuse(err)
+		return
+	}
+	l.mu.Lock()
+	l.segments = append(l.segments, next)
+	l.mu.Unlock()
+	select {
+	case l.rolled <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,37 @@
+package eventlog
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// window is how far back a frame may refer, in bytes. Every reader of the log
+// needs that much memory, and a frame of a sealed segment is as large.
+const window = 1 << 20
+
+// decoder returns the decoder that all readers share; DecodeAll may run beside
+// itself.
+var decoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxFrame))
+	if err != nil {
+		panic("eventlog: options of the decoder: " + err.Error())
+	}
+	return d
+})
+
+// newEncoder returns an encoder for EncodeAll from one goroutine at a time.
+func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic("eventlog: options of an encoder: " + err.Error())
+	}
+	return e
+}
+
+// dataBuffers hold encoded data while it is decoded.
+var dataBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// partEncoders encode what is sent of a frame that is not sent whole.
+var partEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedFastest) }}
