@@ -47,14 +47,22 @@ type Service struct {
 type Open func(ctx context.Context, env *Env) (*Service, error)
 
 // Main runs the service until SIGINT or SIGTERM and exits: 0 after a clean
-// stop, 1 after an error.
+// stop, 1 after an error. With the argument "ready" it asks the one that runs
+// already, and exits with 0 if that is ready.
 func Main(name, defaultAddr string, open Open) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := Run(ctx, name, defaultAddr, os.LookupEnv, open, nil)
+	failed := "cannot run"
+	var err error
+	if len(os.Args) == 2 && os.Args[1] == "ready" {
+		failed = "is not ready"
+		err = askReady(ctx, NewEnv(os.LookupEnv).String("ADDR", defaultAddr))
+	} else {
+		err = Run(ctx, name, defaultAddr, os.LookupEnv, open, nil)
+	}
 	if err != nil {
 		for _, line := range unjoin(err) {
-			fmt.Fprintf(os.Stderr, "%s cannot run: %v\n", name, line)
+			fmt.Fprintf(os.Stderr, "%s %s: %v\n", name, failed, line)
 		}
 		os.Exit(1)
 	}
