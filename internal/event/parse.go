@@ -6,8 +6,9 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// ParseLine decodes a line of AppendLine, or any other JSON of one event. The
-// event's Data points into line, which must not change afterwards.
+// ParseLine decodes a line of AppendLine, from a log that is trusted to have
+// checked it: the data is cut out as it stands. The event's Data points into
+// line, which must not change afterwards.
 //
 // A projection that catches up decodes a million of them: where the members
 // are in a line's order and nothing is escaped, they are cut out, seven times

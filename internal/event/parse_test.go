@@ -43,18 +43,24 @@ func TestLineReadsBackAsTheEvent(t *testing.T) {
 	}
 }
 
-// FuzzParseLine holds that the fast way never disagrees with the decoder on a
-// line that the decoder takes.
+// FuzzParseLine holds that the fast way and the decoder agree on every line.
 func FuzzParseLine(f *testing.F) {
-	line, _ := AppendLine(nil, &Event{Sequence: 1, ID: "1", Type: "T", Source: "/s", Time: "t", Subject: "s", Data: jsontext.Value(`{"a":1}`)})
-	f.Add(line)
-	f.Add([]byte(`{"specversion":"1.0","sequence":"00000000000000000001","type":"T","data":{}}`))
-	f.Add([]byte(`{}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
+	f.Add("1", "T", "/s", "t", "s", "", "{}")
+	f.Add(`a"b`, "T", "", "", "", `{"ext":{"a":1,"data":2}}`, `[1]`)
+	f.Add("", "", `,"data":`, "\\", "\x00", `{"ext":1}`, `"x"`)
+	f.Fuzz(func(t *testing.T, id, typ, source, time, subject, extensions, data string) {
+		e := Event{Sequence: 7, ID: id, Type: typ, Source: source, Time: time, Subject: subject,
+			Extensions: jsontext.Value(extensions), Data: jsontext.Value(data)}
+		if !e.Data.IsValid() || len(extensions) > 0 && e.Extensions.Kind() != '{' {
+			return
+		}
+		line, err := AppendLine(nil, &e)
+		if err != nil {
+			return
+		}
 		var want Event
 		if json.Unmarshal(line, &want) != nil {
-			ParseLine(line)
-			return
+			return // extensions that repeat a name of the envelope: the bus refuses them
 		}
 		got, err := ParseLine(line)
 		if err != nil {

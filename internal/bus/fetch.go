@@ -1,0 +1,262 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/klauspost/compress/zstd"
+
+	"miniblog/internal/event"
+)
+
+// What Fetch hands over and takes in at most.
+const (
+	sliceEvents = 16 << 10  // events in one slice, and
+	sliceBytes  = 8 << 20   // their bytes, about
+	firstChunk  = 4 << 10   // bytes; live traffic is a few events an answer,
+	chunkBytes  = 128 << 10 // history is many
+	longestLine = 16 << 20
+	maxWindow   = 8 << 20 // of zstd
+)
+
+// stall is how long a fetch may go without a byte before it is given up.
+const stall = 20 * time.Second
+
+// Page is what a bus holds beyond some sequence. It must be closed.
+type Page struct {
+	// Log identifies the log; it is empty if the bus is simpler than ours: then
+	// the page is everything that bus has ever seen, in its order.
+	Log string
+	// Last is the last sequence of the log when the bus answered.
+	Last event.Sequence
+
+	after  event.Sequence
+	body   io.Reader
+	alive  *time.Timer // cancels the request when the body stalls
+	cancel context.CancelFunc
+	close  func()
+}
+
+// Fetch asks for the events after a sequence; with nothing to send, the bus
+// waits that long for something.
+func (c *Client) Fetch(ctx context.Context, after event.Sequence, wait time.Duration) (*Page, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	alive := time.AfterFunc(wait+stall, cancel)
+	page := &Page{after: after, alive: alive, cancel: cancel, close: func() {}}
+	err := page.open(ctx, c, wait)
+	if err != nil {
+		stalled := !alive.Stop()
+		page.Close()
+		if stalled && ctx.Err() != nil {
+			err = fmt.Errorf("the event bus did not answer within %v: %w", wait+stall, err)
+		}
+		return nil, err
+	}
+	return page, nil
+}
+
+func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
+	query := url.Values{"after": {p.after.String()}}
+	if wait > 0 {
+		query.Set("wait", wait.String())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/x-ndjson")
+	req.Header.Set("Accept-Encoding", "zstd")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	p.close = func() { resp.Body.Close() }
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp)
+	}
+	p.body = &watched{resp.Body, p.alive}
+	if p.Log = resp.Header.Get("Event-Log"); p.Log == "" {
+		return nil
+	}
+	if p.Last, err = event.ParseSequence(resp.Header.Get("Event-Sequence-Last")); err != nil {
+		return fmt.Errorf("header Event-Sequence-Last: %w", err)
+	}
+	switch encoding := resp.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+	case "zstd":
+		d := c.zstd.Get().(*zstd.Decoder)
+		p.close = func() { d.Reset(nil); c.zstd.Put(d); resp.Body.Close() }
+		if err := d.Reset(p.body); err != nil {
+			return err
+		}
+		p.body = d
+	default:
+		return fmt.Errorf("the event bus answered in the encoding %q, which was not asked for", encoding)
+	}
+	return nil
+}
+
+// Close ends the request.
+func (p *Page) Close() {
+	p.alive.Stop()
+	p.cancel()
+	p.close()
+}
+
+// watched puts the stall timer off with every byte.
+type watched struct {
+	io.Reader
+	alive *time.Timer
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	w.alive.Reset(stall)
+	return n, err
+}
+
+// Events returns the page's events in large slices, in order and without a
+// gap; an error ends it. It can be called once. The next slice is decoded
+// while the caller works on the one before.
+func (p *Page) Events() iter.Seq2[[]event.Event, error] {
+	read := p.readLines
+	if p.Log == "" {
+		read = p.readArray
+	}
+	return func(yield func([]event.Event, error) bool) {
+		type result struct {
+			events []event.Event
+			err    error
+		}
+		results := make(chan result)
+		stop := make(chan struct{})
+		go func() {
+			defer close(results)
+			err := read(func(events []event.Event) bool {
+				select {
+				case results <- result{events: events}:
+					return true
+				case <-stop:
+					return false
+				}
+			})
+			if err != nil {
+				select {
+				case results <- result{err: err}:
+				case <-stop:
+				}
+			}
+		}()
+		defer func() { // the reader ends before we do
+			close(stop)
+			p.cancel()
+			for range results {
+			}
+		}()
+		for r := range results {
+			if !yield(r.events, r.err) || r.err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readLines decodes NDJSON. The events of a chunk share its memory.
+func (p *Page) readLines(hand func([]event.Event) bool) error {
+	var (
+		events []event.Event
+		size   int
+		rest   []byte // an unfinished line
+		next   = p.after + 1
+	)
+	for chunkSize := firstChunk; ; chunkSize = min(4*chunkSize, chunkBytes) {
+		chunk := make([]byte, max(chunkSize, 2*len(rest)))
+		n, err := fill(p.body, chunk, copy(chunk, rest))
+		chunk, size = chunk[:n], size+n-len(rest)
+		for {
+			end := bytes.IndexByte(chunk, '\n')
+			if end < 0 {
+				break
+			}
+			e, err := event.ParseLine(chunk[:end])
+			if err != nil {
+				return fmt.Errorf("event %d of the log does not decode: %w", next, err)
+			}
+			if e.Sequence != next {
+				return fmt.Errorf("the event bus sent event %d where %d comes next", e.Sequence, next)
+			}
+			events, chunk, next = append(events, e), chunk[end+1:], next+1
+		}
+		rest = chunk
+		end := err == io.EOF
+		switch {
+		case err != nil && !end:
+			return fmt.Errorf("reading events after %d: %w", next-1, err)
+		case len(rest) > longestLine:
+			return fmt.Errorf("event %d of the log is longer than %d bytes", next, longestLine)
+		case end && len(rest) > 0:
+			return fmt.Errorf("the answer of the event bus ends in the middle of event %d", next)
+		}
+		if len(events) > 0 && (end || len(events) >= sliceEvents || size >= sliceBytes) {
+			if !hand(events) {
+				return nil
+			}
+			events, size = make([]event.Event, 0, len(events)), 0
+		}
+		if end {
+			return nil
+		}
+	}
+}
+
+// fill reads into b from n on until it is full or the reader fails; io.EOF is
+// the reader's own, of an answer that is whole.
+func fill(r io.Reader, b []byte, n int) (int, error) {
+	for n < len(b) {
+		m, err := r.Read(b[n:])
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// readArray decodes a simpler bus's JSON array. What is not an event is passed
+// over, as the course's bus stores anything.
+func (p *Page) readArray(hand func([]event.Event) bool) error {
+	d := jsontext.NewDecoder(p.body)
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '[' {
+		return fmt.Errorf("GET /events answered neither a log nor a JSON array; EVENT_BUS_URL must name an event bus")
+	}
+	var events []event.Event
+	for d.PeekKind() != ']' {
+		value, err := d.ReadValue()
+		if err != nil {
+			return fmt.Errorf("reading the array of events: %w", err)
+		}
+		var e event.Event
+		if json.Unmarshal(value, &e) != nil || e.Type == "" {
+			continue
+		}
+		e.Sequence = 0 // such a bus has no order that outlives it
+		events = append(events, e)
+		if len(events) == sliceEvents {
+			if !hand(events) {
+				return nil
+			}
+			events = nil
+		}
+	}
+	if len(events) > 0 {
+		hand(events)
+	}
+	return nil
+}

@@ -1,0 +1,251 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"miniblog/internal/event"
+	"miniblog/internal/service"
+)
+
+// How long a publication is tried: whoever waits for it gets an answer within
+// publishBudget plus one short attempt, together under 5 s.
+const (
+	publishBudget   = 3500 * time.Millisecond
+	longestAttempt  = 2 * time.Second
+	shortestAttempt = 500 * time.Millisecond
+)
+
+// What one batch may hold at most; the bus takes 16 MiB.
+const (
+	batchEvents = 256
+	batchBytes  = 4 << 20
+)
+
+// Receipt is the bus's word that an event is on its disk.
+type Receipt struct {
+	ID        string
+	Sequence  event.Sequence // zero if the bus is simpler than ours and keeps no order
+	Duplicate bool           // the id was stored before; Sequence is the first one's
+}
+
+// Publish returns when the bus has e on disk. It tries again, with the same
+// id, for about 3.5 s. Its errors are problems: 503 if the bus cannot be
+// reached or cannot write, and then the event may still have been stored; 502
+// if it refuses the event. When ctx ends first, the event may be published
+// nevertheless.
+//
+// Events that are published while others are on their way wait for those and
+// then go together, in one batch: one request and one write to disk for all.
+func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("encoding event %s: %w", e.ID, err)
+	}
+	p := &publication{body: body, deadline: time.Now().Add(publishBudget), done: make(chan struct{})}
+	p.receipt.ID = e.ID
+	if c.outbox.add(p) {
+		go c.send(context.WithoutCancel(ctx))
+	}
+	select {
+	case <-p.done:
+		return p.receipt, p.err
+	case <-ctx.Done():
+		return Receipt{}, ctx.Err()
+	}
+}
+
+// publication is an event on its way. The sender owns it until done is closed.
+type publication struct {
+	body     []byte
+	deadline time.Time
+	receipt  Receipt
+	err      error
+	done     chan struct{}
+}
+
+func (p *publication) finish(err error) {
+	p.err = err
+	close(p.done)
+}
+
+// outbox holds the publications that wait, oldest first.
+//
+//   - sending is true exactly while a goroutine runs send.
+//   - batches is true once the bus has shown that it is not a simpler one,
+//     which would take a batch for one strange event.
+type outbox struct {
+	mu      sync.Mutex
+	waiting []*publication
+	sending bool
+	batches bool
+}
+
+// add queues p and tells whether the caller must start the sender.
+func (o *outbox) add(p *publication) (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting = append(o.waiting, p)
+	start, o.sending = !o.sending, true
+	return start
+}
+
+// take returns what to send next; when nothing waits, the sender has to stop.
+func (o *outbox) take() []*publication {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, size := 0, 0
+	for n < len(o.waiting) && n < batchEvents && (n == 0 || size+len(o.waiting[n].body) <= batchBytes) {
+		size += len(o.waiting[n].body)
+		n++
+	}
+	if n > 1 && !o.batches {
+		n = 1
+	}
+	o.sending = n > 0
+	taken := o.waiting[:n:n]
+	o.waiting = o.waiting[n:]
+	return taken
+}
+
+// putBack queues publications before all others.
+func (o *outbox) putBack(ps []*publication) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting = append(ps, o.waiting...)
+}
+
+func (o *outbox) setBatches(able bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.batches = able
+}
+
+// send publishes until nothing waits any more, one request at a time. It runs
+// for those who wait in Publish, and no longer than their deadlines.
+func (c *Client) send(ctx context.Context) {
+	pause := Backoff{First: 20 * time.Millisecond, Most: 400 * time.Millisecond}
+	for batch := c.outbox.take(); len(batch) > 0; batch = c.outbox.take() {
+		err := c.attempt(ctx, batch)
+		var refused *statusError
+		switch {
+		case err == nil:
+			pause.Reset()
+		case errors.As(err, &refused) && refused.final() && len(batch) == 1:
+			batch[0].finish(&service.Problem{Type: "about:blank", Title: http.StatusText(http.StatusBadGateway), Status: http.StatusBadGateway,
+				Detail: fmt.Sprintf("The event bus refused the event with %d: %s", refused.status, refused.detail), Cause: err})
+		case errors.As(err, &refused) && refused.final(), errors.Is(err, errNoBatches):
+			c.outbox.setBatches(false) // one by one, so that each gets its own answer
+			c.outbox.putBack(batch)
+		default:
+			c.outbox.putBack(expire(batch, err))
+			pause.Wait(ctx)
+		}
+	}
+}
+
+// expire answers the publications that were tried long enough and returns the
+// others.
+func expire(batch []*publication, cause error) []*publication {
+	now := time.Now()
+	var left []*publication
+	for _, p := range batch {
+		if now.Before(p.deadline) {
+			left = append(left, p)
+			continue
+		}
+		p.finish(service.Unavailable(2*time.Second, cause,
+			"The event bus cannot be reached, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once."))
+	}
+	return left
+}
+
+var errNoBatches = errors.New("the event bus does not know batches")
+
+// attempt sends batch in one request. On success its publications are
+// finished; on an error all of them are still to be done.
+func (c *Client) attempt(ctx context.Context, batch []*publication) error {
+	left := time.Until(batch[0].deadline)
+	ctx, cancel := context.WithTimeout(ctx, min(max(left, shortestAttempt), longestAttempt))
+	defer cancel()
+	if len(batch) == 1 {
+		return c.attemptOne(ctx, batch[0])
+	}
+	body := []byte{'['}
+	for i, p := range batch {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, p.body...)
+	}
+	var answer struct {
+		First      event.Sequence   `json:"first"`
+		Last       event.Sequence   `json:"last"`
+		Sequences  []event.Sequence `json:"sequences"` // only if some were stored before
+		Duplicates []bool           `json:"duplicates"`
+	}
+	if err := c.post(ctx, "application/cloudevents-batch+json", append(body, ']'), &answer); err != nil {
+		return err
+	}
+	news := answer.First > 0 && answer.Last == answer.First+event.Sequence(len(batch)-1)
+	each := len(answer.Sequences) == len(batch) && len(answer.Duplicates) == len(batch)
+	if !news && !each {
+		return errNoBatches
+	}
+	for i, p := range batch {
+		if each {
+			p.receipt.Sequence, p.receipt.Duplicate = answer.Sequences[i], answer.Duplicates[i]
+		} else {
+			p.receipt.Sequence = answer.First + event.Sequence(i)
+		}
+		p.finish(nil)
+	}
+	return nil
+}
+
+func (c *Client) attemptOne(ctx context.Context, p *publication) error {
+	var answer struct {
+		Sequence  event.Sequence `json:"sequence"`
+		Duplicate bool           `json:"duplicate"`
+	}
+	// Of all content types, the course's bus reads this one.
+	if err := c.post(ctx, "application/json", p.body, &answer); err != nil {
+		return err
+	}
+	p.receipt.Sequence, p.receipt.Duplicate = answer.Sequence, answer.Duplicate
+	c.outbox.setBatches(answer.Sequence > 0)
+	p.finish(nil)
+	return nil
+}
+
+// post sends body and decodes the answer; a 2xx that is not JSON leaves answer
+// as it was.
+func (c *Client) post(ctx context.Context, contentType string, body []byte, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/events", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return refusal(resp)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, service.MaxBody))
+	if err != nil {
+		return fmt.Errorf("reading the event bus's answer: %w", err)
+	}
+	_ = json.Unmarshal(text, answer) // the course's bus says only that it is OK
+	return nil
+}

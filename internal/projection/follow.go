@@ -1,0 +1,197 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"miniblog/internal/bus"
+	"miniblog/internal/event"
+)
+
+const (
+	fetchWait  = 30 * time.Second // how long the bus may wait for something new
+	simplePoll = 10 * time.Second // how often a bus that cannot wait is asked
+)
+
+// follower is the state of one Run.
+type follower struct {
+	p         *Projection
+	connected bool            // the last fetch worked
+	target    *event.Sequence // to reach before being ready; nil before the first answer
+	seen      int             // events of a simpler bus's array that were applied
+	trouble   string          // what was last reported, "" when all is well
+}
+
+// Run follows the log until ctx ends: it fetches what comes after the
+// checkpoint and applies it. What goes wrong is logged once, and tried again
+// for as long as it takes.
+func (p *Projection) Run(ctx context.Context) error {
+	f := follower{p: p}
+	pause := bus.Backoff{First: 50 * time.Millisecond, Most: 1500 * time.Millisecond}
+	for ctx.Err() == nil {
+		fetch, end := context.WithCancel(ctx)
+		p.fetching.Store(&end)
+		trouble, err := f.step(fetch)
+		startOver := fetch.Err() != nil && (err == nil || errors.Is(err, context.Canceled))
+		end()
+		switch {
+		case startOver: // the service stops, or the database was dropped
+			f.connected = false
+		case err == nil:
+			f.recovered()
+			pause.Reset()
+		default:
+			f.report(trouble, err)
+			pause.Wait(ctx)
+		}
+	}
+	return ctx.Err()
+}
+
+// What can go wrong, as it is logged.
+const (
+	busTrouble  = "the event bus cannot be followed; trying again until it can"
+	diskTrouble = "events cannot be applied; trying again until they can"
+)
+
+func (f *follower) report(trouble string, err error) {
+	f.connected = false
+	if f.trouble != trouble {
+		f.trouble = trouble
+		slog.Warn(trouble, "after", f.p.Checkpoint().String(), "error", err)
+	}
+}
+
+func (f *follower) recovered() {
+	f.connected = true
+	if f.trouble != "" {
+		f.trouble = ""
+		slog.Info("following the event bus again", "after", f.p.Checkpoint().String())
+	}
+}
+
+// step fetches and applies one page.
+func (f *follower) step(ctx context.Context) (trouble string, err error) {
+	p := f.p
+	if err := f.mend(); err != nil {
+		return diskTrouble, err
+	}
+	var wait time.Duration
+	if f.connected {
+		wait = fetchWait
+	}
+	page, err := p.config.Bus.Fetch(ctx, p.Checkpoint(), wait)
+	if err != nil {
+		return busTrouble, err
+	}
+	defer page.Close()
+	if page.Log == "" {
+		return f.stepSimple(ctx, page)
+	}
+	logEndMetric.Set(float64(page.Last))
+	if why := f.unlike(page); why != nil {
+		f.target = nil
+		return diskTrouble, f.renew(why)
+	}
+	if f.target == nil {
+		f.target = &page.Last
+	}
+	f.checkReady()
+	for events, err := range page.Events() {
+		if err != nil {
+			return busTrouble, err
+		}
+		if err := f.apply(events, page.Log); err != nil {
+			return diskTrouble, err
+		}
+		f.checkReady()
+	}
+	return "", nil
+}
+
+// mend renews the database if a read found damage, or if it is missing.
+func (f *follower) mend() error {
+	if !f.p.damage.Swap(false) && f.p.origin() != noOrigin {
+		return nil
+	}
+	return f.renew(errors.New("it is damaged"))
+}
+
+// unlike returns why the data cannot be from the page's log, or nil.
+func (f *follower) unlike(page *bus.Page) error {
+	switch known := f.p.origin(); {
+	case known != "" && known != page.Log:
+		return fmt.Errorf("the event bus has another log than the data is from: %q, not %q", page.Log, known)
+	case page.Last < f.p.Checkpoint():
+		return fmt.Errorf("the log ends at %d, before the checkpoint %d", page.Last, f.p.Checkpoint())
+	}
+	return nil
+}
+
+func (f *follower) checkReady() {
+	if !f.p.ready.Load() && f.p.Checkpoint() >= *f.target {
+		slog.Info("caught up with the log", "sequence", f.p.Checkpoint().String())
+		f.p.ready.Store(true)
+	}
+}
+
+// apply applies fetched events. If the database was dropped since they were
+// asked for, they are not the next ones any more.
+func (f *follower) apply(events []event.Event, log string) error {
+	f.p.write.Lock()
+	defer f.p.write.Unlock()
+	var to event.Sequence
+	if log != simpleLog {
+		if next := f.p.Checkpoint() + 1; events[0].Sequence != next {
+			return fmt.Errorf("event %d was fetched, but %d comes next", events[0].Sequence, next)
+		}
+		to = events[len(events)-1].Sequence
+	}
+	return f.p.apply(events, log, to)
+}
+
+func (f *follower) renew(reason error) error {
+	f.p.write.Lock()
+	defer f.p.write.Unlock()
+	return f.p.renew(reason)
+}
+
+// stepSimple applies what is new in the array of a bus without a log, and then
+// waits: pushes bring the rest, and asking again notices a bus that was
+// restarted or replaced. Data that is from a log stays, marked as of none, so
+// that the next log replaces it.
+func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble string, err error) {
+	seen := 0
+	for events, err := range page.Events() {
+		if err != nil {
+			return busTrouble, err
+		}
+		known := min(max(f.seen-seen, 0), len(events))
+		seen += len(events)
+		if err := f.apply(events[known:], simpleLog); err != nil {
+			return diskTrouble, err
+		}
+	}
+	if seen < f.seen { // it was restarted, and all it has is new
+		f.seen = 0
+		return "", nil
+	}
+	f.seen = seen
+	if f.p.origin() != simpleLog {
+		if err := f.apply(nil, simpleLog); err != nil {
+			return diskTrouble, err
+		}
+	}
+	if !f.p.ready.Swap(true) {
+		slog.Info("the event bus has no log of its own: its events were applied, pushes bring the rest", "events", seen)
+	}
+	f.recovered()
+	select {
+	case <-time.After(simplePoll):
+	case <-ctx.Done():
+	}
+	return "", nil
+}

@@ -1,0 +1,263 @@
+// Package projection keeps a service's own view of the log: a SQLite database
+// and the checkpoint up to which events were applied to it.
+//
+// Its law: the database is fed from the log alone, data and checkpoint in one
+// transaction, so it may be lost at any time and is then built again. Applying
+// has no side effects, and applying twice changes nothing.
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"miniblog/internal/bus"
+	"miniblog/internal/event"
+)
+
+// Config is what a projection is made of.
+type Config struct {
+	Dir string // its own folder, which exists
+	Bus *bus.Client
+
+	// Schema makes the tables. Where its text differs from the one that made
+	// the file, the file is dropped and built again.
+	Schema string
+	// Apply changes the tables for events, in order. It must not fail for what
+	// an event contains: it skips such an event and says so. Any error takes
+	// the transaction back, and the events come again.
+	Apply func(tx *Tx, events []event.Event) error
+	// Committed, if not nil, is called after events were applied and committed,
+	// in order and one call at a time. It must not wait.
+	Committed func(events []event.Event)
+	// Dropped, if not nil, is called after all data was dropped, because the log
+	// is another one or the file was damaged; history will come again.
+	Dropped func()
+}
+
+// Projection is a database that follows the log. All its methods may be called
+// concurrently.
+//
+//   - write is held for every change; store is replaced only under write and use.
+//   - store is nil only while a dropped database could not be made anew.
+//   - applied never passes what is committed.
+type Projection struct {
+	config Config
+	lock   *os.File
+
+	write sync.Mutex
+	use   sync.RWMutex // held by reads; taken for itself to replace the store
+	store *store
+
+	applied  atomic.Uint64 // the checkpoint
+	ready    atomic.Bool   // set once, never taken back
+	waiting  waiters
+	damage   atomic.Bool                        // a read found it; Run has to renew the database
+	fetching atomic.Pointer[context.CancelFunc] // ends Run's fetch
+}
+
+var (
+	checkpointMetric = promauto.NewGauge(prometheus.GaugeOpts{Name: "projection_checkpoint_sequence",
+		Help: "Sequence of the last event that was applied."})
+	logEndMetric = promauto.NewGauge(prometheus.GaugeOpts{Name: "projection_log_last_sequence",
+		Help: "Last sequence of the log when it was fetched last; the difference to the checkpoint is the lag."})
+)
+
+// Open opens the projection in config.Dir, or makes an empty one. The folder
+// belongs to this process until Close.
+func Open(config Config) (*Projection, error) {
+	owner, err := lock(config.Dir)
+	if err != nil {
+		return nil, err
+	}
+	store, replaced, err := openStore(config.Dir, config.Schema, 0)
+	if err != nil {
+		owner.Close()
+		return nil, fmt.Errorf("opening the database in DATA_DIR=%q: %w", config.Dir, err)
+	}
+	if replaced != nil {
+		slog.Warn("the database could not be used and is built again from the log", "dir", config.Dir, "reason", replaced)
+	}
+	p := &Projection{config: config, lock: owner, store: store}
+	p.moveTo(store.applied)
+	return p, nil
+}
+
+// Close closes the database. Run must have returned.
+func (p *Projection) Close() error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	p.use.Lock()
+	defer p.use.Unlock()
+	var err error
+	if p.store != nil {
+		err = p.store.close()
+	}
+	return errors.Join(err, p.lock.Close())
+}
+
+// Read runs f in a transaction that sees one state of the data; the checkpoint
+// in it belongs to that state. A few reads run at once, others wait for them
+// or for ctx.
+func (p *Projection) Read(ctx context.Context, f func(*Tx) error) error {
+	p.use.RLock()
+	defer p.use.RUnlock()
+	if p.store == nil {
+		return errNoStore
+	}
+	err := p.store.read(ctx, f)
+	if damaged(err) {
+		p.damage.Store(true)
+		if end := p.fetching.Load(); end != nil {
+			(*end)()
+		}
+	}
+	return err
+}
+
+var errNoStore = errors.New("the database could not be made anew; the log says why, and it is tried again")
+
+// Checkpoint returns the sequence of the last event that was applied.
+func (p *Projection) Checkpoint() event.Sequence { return event.Sequence(p.applied.Load()) }
+
+// Ready returns nil from the moment when the projection has caught up with the
+// log as it stood at the start, and before that what it waits for.
+func (p *Projection) Ready() error {
+	if p.ready.Load() {
+		return nil
+	}
+	return fmt.Errorf("catching up with the log: event %d was applied", p.Checkpoint())
+}
+
+// ApplyNow applies an event that was pushed or sent by hand. One with a
+// sequence comes by fetch as well, and is left to that unless the bus has no
+// log. The checkpoint does not move.
+func (p *Projection) ApplyNow(e event.Event) error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	if e.Sequence > 0 && p.store != nil && p.store.log != simpleLog {
+		return nil
+	}
+	e.Sequence = 0
+	return p.apply([]event.Event{e}, "", 0)
+}
+
+// Settle waits until an event that this process published can be read here: the
+// event with its sequence, or, from a bus without sequences, applied at once.
+// It gives up after limit without an error, since the event is safe on the bus.
+func (p *Projection) Settle(ctx context.Context, e event.Event, at event.Sequence, limit time.Duration) error {
+	if at == 0 {
+		return p.ApplyNow(e)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	p.WaitFor(ctx, at)
+	return nil
+}
+
+// WaitFor returns nil when the event at sequence was applied, or ctx's error.
+func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error {
+	if p.Checkpoint() >= sequence {
+		return nil
+	}
+	done := p.waiting.add(sequence)
+	defer p.waiting.remove(done)
+	if p.Checkpoint() >= sequence { // it came before the waiter was known
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Changed returns a channel that is closed at the next commit.
+func (p *Projection) Changed() <-chan struct{} { return p.waiting.next() }
+
+// apply applies events and commits, with the checkpoint at to of log unless log
+// is empty. A damaged file is replaced by an empty one. The caller holds write.
+func (p *Projection) apply(events []event.Event, log string, to event.Sequence) error {
+	if p.store == nil {
+		return errNoStore
+	}
+	tx := p.store.writer
+	err := tx.do("BEGIN IMMEDIATE", func() error {
+		if err := p.config.Apply(tx, events); err != nil || log == "" {
+			return err
+		}
+		_, err := tx.Exec("UPDATE checkpoint SET log = ?, sequence = ?", log, int64(to))
+		return err
+	})
+	if damaged(err) {
+		return errors.Join(err, p.renew(err))
+	}
+	if err != nil {
+		return err
+	}
+	if log != "" {
+		p.store.log, p.store.applied = log, to
+	}
+	if p.config.Committed != nil {
+		p.config.Committed(events)
+	}
+	p.moveTo(p.store.applied)
+	return nil
+}
+
+// renew replaces the database by an empty one. The caller holds write.
+func (p *Projection) renew(reason error) error {
+	p.use.Lock()
+	defer p.use.Unlock()
+	if end := p.fetching.Load(); end != nil {
+		defer (*end)() // what it brings does not fit any more
+	}
+	slog.Warn("the database is dropped and built again from the log", "dir", p.config.Dir, "reason", reason)
+	var epoch int
+	if p.store != nil {
+		epoch = p.store.writer.Epoch + 1
+		p.store.close() // whatever it says, the files go
+		p.store = nil
+	}
+	if err := removeStore(p.config.Dir); err != nil {
+		return err
+	}
+	store, _, err := openStore(p.config.Dir, p.config.Schema, epoch)
+	if err != nil {
+		return err
+	}
+	p.store = store
+	p.moveTo(0)
+	if p.config.Dropped != nil {
+		p.config.Dropped()
+	}
+	return nil
+}
+
+// noOrigin is the origin of data that is not there.
+const noOrigin = "missing"
+
+// origin returns the log that the data is from.
+func (p *Projection) origin() string {
+	p.write.Lock()
+	defer p.write.Unlock()
+	if p.store == nil {
+		return noOrigin
+	}
+	return p.store.log
+}
+
+func (p *Projection) moveTo(sequence event.Sequence) {
+	p.applied.Store(uint64(sequence))
+	checkpointMetric.Set(float64(sequence))
+	p.waiting.wake(sequence)
+}

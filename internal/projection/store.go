@@ -1,0 +1,255 @@
+package projection
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"miniblog/internal/event"
+)
+
+// readers is how many reads may run at once; more of them wait.
+const readers = 4
+
+// store is one database file and its connections: one that writes, some that
+// read. All of it is derived from the log, so a file that is of no use is
+// removed, never repaired.
+type store struct {
+	db      *sql.DB
+	writer  *Tx
+	readers chan *Tx // idle; nil where none was opened yet
+	log     string   // the log the data is from; "" before the first event
+	applied event.Sequence
+}
+
+// simpleLog stands for the log of a bus that has none. No real log has this id.
+const simpleLog = "-"
+
+// Tx is a transaction. Its statements are prepared once per connection.
+type Tx struct {
+	// Epoch changes whenever data that this connection wrote was taken back:
+	// what a service keeps in memory beside its tables is then wrong.
+	Epoch int
+
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+// background is the context of statements: they are short, and one that can
+// be interrupted costs a goroutine.
+var background = context.Background()
+
+func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
+	if s, ok := tx.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := tx.conn.PrepareContext(background, query)
+	if err != nil {
+		return nil, fmt.Errorf("%w in %s", err, query)
+	}
+	tx.stmts[query] = s
+	return s, nil
+}
+
+// Exec runs a statement.
+func (tx *Tx) Exec(query string, args ...any) (sql.Result, error) {
+	s, err := tx.stmt(query)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(background, args...)
+}
+
+// Query runs a query; its rows must be closed before the transaction ends.
+func (tx *Tx) Query(query string, args ...any) (*sql.Rows, error) {
+	s, err := tx.stmt(query)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(background, args...)
+}
+
+// Get scans the first row of a query into dest and tells whether there was one.
+func (tx *Tx) Get(query string, args []any, dest ...any) (bool, error) {
+	s, err := tx.stmt(query)
+	if err != nil {
+		return false, err
+	}
+	err = s.QueryRowContext(background, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Checkpoint returns the sequence that the transaction sees applied.
+func (tx *Tx) Checkpoint() (event.Sequence, error) {
+	var n int64
+	_, err := tx.Get("SELECT sequence FROM checkpoint", nil, &n)
+	return event.Sequence(n), err
+}
+
+// do runs f between begin and COMMIT; an error of f or of the commit takes
+// everything back.
+func (tx *Tx) do(begin string, f func() error) error {
+	if _, err := tx.Exec(begin); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		_, err = tx.Exec("COMMIT")
+	}
+	if err != nil {
+		tx.Epoch++
+		tx.Exec("ROLLBACK") // fails if SQLite has rolled back by itself
+	}
+	return err
+}
+
+const databaseFile = "projection.db"
+
+// openStore opens the database in dir, made for schema; one that was made for
+// another schema or cannot be read is replaced by an empty one.
+func openStore(dir, schema string, epoch int) (s *store, replaced error, err error) {
+	s, err = tryStore(dir, schema, epoch)
+	if errors.Is(err, errSchema) || damaged(err) {
+		replaced = err
+		if err = removeStore(dir); err == nil {
+			s, err = tryStore(dir, schema, epoch)
+		}
+	}
+	return s, replaced, err
+}
+
+var errSchema = errors.New("it was made by another version of this service")
+
+func tryStore(dir, schema string, epoch int) (_ *store, err error) {
+	pragmas := url.Values{"_pragma": {
+		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)", "cache_size(-16000)",
+		"wal_autocheckpoint(2000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
+	path, err := filepath.Abs(filepath.Join(dir, databaseFile))
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: pragmas.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	s := &store{db: db, readers: make(chan *Tx, readers)}
+	for range readers {
+		s.readers <- nil
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.writer, err = s.connect(); err != nil {
+		return nil, err
+	}
+	s.writer.Epoch = epoch
+	// Any change of the schema's text is another version of it.
+	version := int64(crc32.ChecksumIEEE([]byte(schema)) >> 1)
+	var found, tables int64
+	if _, err = s.writer.Get("PRAGMA user_version", nil, &found); err != nil {
+		return nil, err
+	}
+	if _, err = s.writer.Get("SELECT count(*) FROM sqlite_schema", nil, &tables); err != nil {
+		return nil, err
+	}
+	switch {
+	case tables == 0:
+		err = s.writer.do("BEGIN IMMEDIATE", func() error {
+			_, err := s.writer.conn.ExecContext(background, schema+`;
+				CREATE TABLE checkpoint (log TEXT NOT NULL, sequence INTEGER NOT NULL);
+				INSERT INTO checkpoint VALUES ('', 0);
+				PRAGMA user_version = `+fmt.Sprint(version))
+			return err
+		})
+	case found != version:
+		err = errSchema
+	}
+	if err != nil {
+		return nil, err
+	}
+	var n int64
+	ok, err := s.writer.Get("SELECT log, sequence FROM checkpoint", nil, &s.log, &n)
+	if err == nil && !ok {
+		err = errSchema
+	}
+	s.applied = event.Sequence(n)
+	return s, err
+}
+
+func (s *store) connect() (*Tx, error) {
+	conn, err := s.db.Conn(background)
+	if err != nil {
+		return nil, err
+	}
+	return &Tx{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
+}
+
+// read runs f in a transaction that sees one state of the data.
+func (s *store) read(ctx context.Context, f func(*Tx) error) (err error) {
+	var tx *Tx
+	select {
+	case tx = <-s.readers:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { s.readers <- tx }()
+	if tx == nil {
+		if tx, err = s.connect(); err != nil {
+			return err
+		}
+	}
+	return tx.do("BEGIN", func() error { return f(tx) })
+}
+
+// close gives everything back, once the reads that run have ended.
+func (s *store) close() error {
+	var errs []error
+	for range readers {
+		if tx := <-s.readers; tx != nil {
+			errs = append(errs, tx.conn.Close())
+		}
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.conn.Close())
+	}
+	return errors.Join(append(errs, s.db.Close())...)
+}
+
+// removeStore removes the database's files. The data goes before its
+// write-ahead log: SQLite empties a log whose database is missing, but a
+// database may be of no use without its log.
+func removeStore(dir string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(filepath.Join(dir, databaseFile+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// damaged tells whether err says that the file itself is of no use.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	}
+	return false
+}

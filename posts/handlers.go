@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"miniblog/internal/event"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+const (
+	maxTitle     = 200
+	defaultLimit = 100
+	maxLimit     = 1000
+	settleLimit  = 2 * time.Second // how long a writer waits to read its own write
+)
+
+// create answers POST /posts/create. The post's id is its event's id; with an
+// Idempotency-Key it is derived from the key, so that every attempt, on every
+// replica, means the same post.
+func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Title string `json:"title"`
+	}
+	if err := service.ReadJSON(w, r, &in); err != nil {
+		return err
+	}
+	title, err := service.Text("title", in.Title, maxTitle)
+	if err != nil {
+		return err
+	}
+	key, err := service.Key(r)
+	if err != nil {
+		return err
+	}
+	post := event.Post{ID: event.NewID(), Title: title}
+	if key != "" {
+		post.ID = event.DeriveID("posts", key)
+		if done, err := p.same(r.Context(), post); err != nil {
+			return err
+		} else if done {
+			return service.WriteJSON(w, http.StatusCreated, post)
+		}
+	}
+	e := event.New(post.ID, "/posts", event.PostCreated, post.ID, post)
+	receipt, err := p.bus.Publish(r.Context(), e)
+	if err != nil {
+		return err
+	}
+	if err := p.view.Settle(r.Context(), e, receipt.Sequence, settleLimit); err != nil {
+		return err
+	}
+	if receipt.Duplicate {
+		if done, err := p.same(r.Context(), post); err != nil {
+			return err
+		} else if !done {
+			return service.Unavailable(time.Second, nil, "The post of this Idempotency-Key is not known here yet. Try again in a moment.")
+		}
+	} else {
+		slog.Info("post created", "post", post.ID, "event", e.ID, "sequence", receipt.Sequence.String())
+	}
+	return service.WriteJSON(w, http.StatusCreated, post)
+}
+
+// same tells whether post was created already. With another title it was
+// another request, and that is a 422.
+func (p *posts) same(ctx context.Context, post event.Post) (done bool, err error) {
+	err = p.view.Read(ctx, func(tx *projection.Tx) error {
+		title, known, err := find(tx, post.ID)
+		if err == nil && known && title != post.Title {
+			return service.Invalid("Idempotency-Key", "This Idempotency-Key was used for a post with another title. Use a new key for a new post.")
+		}
+		done = known
+		return err
+	})
+	return done, err
+}
+
+// list answers GET /posts.
+func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	limit, err := service.Limit(query, defaultLimit, maxLimit)
+	if err != nil {
+		return err
+	}
+	var posts []event.Post
+	var more bool
+	err = p.view.Read(r.Context(), func(tx *projection.Tx) (err error) {
+		posts, more, err = page(tx, limit, query.Get("before"))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		service.LinkNext(w.Header(), r.URL, limit, "before", posts[len(posts)-1].ID)
+	}
+	service.WriteBody(w, http.StatusOK, "application/json", render(posts))
+	return nil
+}
+
+// render writes an object keyed by id, in the order of posts.
+func render(posts []event.Post) []byte {
+	body := make([]byte, 0, 128*(len(posts)+1))
+	body = append(body, '{')
+	for i, post := range posts {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body, _ = jsontext.AppendQuote(body, post.ID) // text that came in as JSON is UTF-8
+		body = append(body, ':')
+		value, _ := json.Marshal(post)
+		body = append(body, value...)
+	}
+	return append(body, "}\n"...)
+}

@@ -1,0 +1,60 @@
+// Posts is the command side of posts: it takes them in, publishes PostCreated,
+// and lists what was created.
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"miniblog/internal/bus"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+func main() { service.Main("posts", "localhost:4000", open) }
+
+func open(_ context.Context, env *service.Env) (*service.Service, error) {
+	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
+	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
+	dir := env.Dir("DATA_DIR", "data/posts")
+	if env.Err() != nil {
+		return nil, nil // Run says what is wrong
+	}
+	client := bus.New(url)
+	view, err := projection.Open(projection.Config{Dir: dir, Bus: client, Schema: schema, Apply: apply})
+	if err != nil {
+		return nil, err
+	}
+	posts := &posts{bus: client, view: view}
+	return &service.Service{
+		Routes: map[string]service.Handler{
+			"POST /posts/create": posts.create,
+			"GET /posts":         posts.list,
+			"POST /events":       posts.receive,
+		},
+		Origins:    origins,
+		Ready:      view.Ready,
+		Background: []func(context.Context) error{view.Run},
+		Close:      view.Close,
+	}, nil
+}
+
+// posts answers the requests.
+type posts struct {
+	bus  *bus.Client
+	view *projection.Projection
+}
+
+func (p *posts) receive(w http.ResponseWriter, r *http.Request) error {
+	e, err := bus.Receive(w, r)
+	if err != nil {
+		return err
+	}
+	if err := check(e); err != nil {
+		return err
+	}
+	if err := p.view.ApplyNow(e); err != nil {
+		return err
+	}
+	return service.WriteJSON(w, http.StatusOK, struct{}{})
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/go-json-experiment/json"
+
+	"miniblog/internal/event"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+// schema: n is the order in which posts came; newest first is descending n.
+const schema = `
+CREATE TABLE posts (
+	n     INTEGER PRIMARY KEY,
+	id    TEXT NOT NULL UNIQUE,
+	title TEXT NOT NULL
+)`
+
+// apply adds the posts that were created. The first event of an id counts.
+func apply(tx *projection.Tx, events []event.Event) error {
+	for _, e := range events {
+		if e.Type != event.PostCreated {
+			continue
+		}
+		post, err := decode(e)
+		if err != nil {
+			slog.Warn("an event is skipped", "event", e.ID, "sequence", e.Sequence.String(), "reason", err)
+			continue
+		}
+		if _, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title); err != nil {
+			return err
+		}
+		slog.Debug("post applied", "post", post.ID, "event", e.ID, "sequence", e.Sequence.String())
+	}
+	return nil
+}
+
+// check returns the problem with an event that was sent here, nil if it is of
+// another type.
+func check(e event.Event) error {
+	if e.Type != event.PostCreated {
+		return nil
+	}
+	_, err := decode(e)
+	return err
+}
+
+func decode(e event.Event) (post event.Post, err error) {
+	if err := json.Unmarshal(e.Data, &post); err != nil {
+		return post, service.Invalid("data", "The data of PostCreated must be an object with the strings id and title.")
+	}
+	if post.ID == "" || len(post.ID) > event.MaxID {
+		return post, service.Invalid("data.id", "The id of a post must have 1 to %d bytes.", event.MaxID)
+	}
+	return post, nil
+}
+
+// find returns the title of a post.
+func find(tx *projection.Tx, id string) (title string, known bool, err error) {
+	known, err = tx.Get("SELECT title FROM posts WHERE id = ?", []any{id}, &title)
+	return title, known, err
+}
+
+// page returns at most limit posts, newest first: those older than the post
+// before, unless that is "". more tells whether older ones are left.
+func page(tx *projection.Tx, limit int, before string) (posts []event.Post, more bool, err error) {
+	end := int64(1) << 62
+	if before != "" {
+		known, err := tx.Get("SELECT n FROM posts WHERE id = ?", []any{before}, &end)
+		if err != nil {
+			return nil, false, err
+		}
+		if !known {
+			return nil, false, service.Invalid("before", "There is no post %.140q to list the posts before.", before)
+		}
+	}
+	rows, err := tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT ?", end, limit+1)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var post event.Post
+		if err := rows.Scan(&post.ID, &post.Title); err != nil {
+			return nil, false, err
+		}
+		posts = append(posts, post)
+	}
+	if len(posts) > limit {
+		return posts[:limit], true, rows.Err()
+	}
+	return posts, false, rows.Err()
+}
