@@ -56,7 +56,7 @@ type Log struct {
 	segments []*segment
 	recent   recent
 	durable  event.Sequence // readers stop here; moves only after a sync
-	moved    chan struct{}  // closed when durable moves on
+	moved    chan struct{}  // closed when durable moves on, and replaced
 }
 
 // Open opens the log in the folder dir, which must exist, and makes one if it
@@ -151,23 +151,18 @@ func (l *Log) Failure() error {
 	return l.failed
 }
 
-// Wait blocks until there is an event after the given one, and returns nil, or
-// until ctx ends, and returns its error.
-func (l *Log) Wait(ctx context.Context, after event.Sequence) error {
-	for {
-		l.mu.Lock()
-		durable, moved := l.durable, l.moved
-		l.mu.Unlock()
-		if durable > after {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// Beyond returns a channel that is closed once there is an event after the
+// given one.
+func (l *Log) Beyond(after event.Sequence) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.durable > after {
+		return closed
 	}
+	return l.moved // durable moves by at least one
 }
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Close waits for what is being written, stops the log's goroutines and gives
 // the folder back. Append fails from then on.

@@ -247,20 +247,18 @@ func TestSecondProcessIsKeptOut(t *testing.T) {
 	}
 }
 
-func TestWaitReturnsWhenSomethingCame(t *testing.T) {
+func TestBeyondTellsWhenSomethingCame(t *testing.T) {
 	l := mustOpen(t, t.TempDir(), Options{})
 	defer mustClose(t, l)
-	came := make(chan error)
-	go func() { came <- l.Wait(t.Context(), 0) }()
+	beyond := l.Beyond(0)
+	select {
+	case <-beyond:
+		t.Fatal("an empty log says that it has an event")
+	default:
+	}
 	mustAppend(t, l, records(t, 0, 1))
-	if err := <-came; err != nil {
-		t.Error(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := l.Wait(ctx, 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("waiting with an ended context: %v", err)
-	}
+	<-beyond
+	<-l.Beyond(0)
 }
 
 func TestDamage(t *testing.T) {

@@ -65,7 +65,7 @@ type Reader struct {
 func (l *Log) Reader(after event.Sequence) *Reader { return &Reader{log: l, next: after + 1} }
 
 // Next returns what comes next, as much as is stored together; Count is 0 at
-// the end of what is durable, where Log.Wait waits for more. The batch is valid
+// the end of what is durable, where Log.Beyond tells of more. The batch is valid
 // until the next call. It does not block, but for the disk. Its error is a
 // *Damage: the reader must not go on as if nothing were missing.
 func (r *Reader) Next() (Batch, error) {

@@ -13,6 +13,7 @@ import (
 
 // recovered is what a folder holds after a crash, a stop or a copy.
 type recovered struct {
+	readOnly bool // look, and change nothing
 	id       string
 	segments []*segment // in order, without a gap; the last one active
 	torn     int64      // bytes of a batch that was never acknowledged, cut off
@@ -80,7 +81,7 @@ func (r *recovered) load(fsys fileSystem, names []string) error {
 		first, isSealed, ok := parseName(name)
 		switch {
 		case strings.HasSuffix(name, tempSuffix):
-			if err := fsys.Remove(name); err != nil {
+			if err := r.remove(fsys, name); err != nil {
 				return err
 			}
 		case ok && isSealed:
@@ -102,7 +103,7 @@ func (r *recovered) load(fsys fileSystem, names []string) error {
 	for _, first := range actives {
 		name := activeName(first)
 		if sealed[first] {
-			if err := fsys.Remove(name); err != nil {
+			if err := r.remove(fsys, name); err != nil {
 				return err
 			}
 			continue
@@ -122,6 +123,13 @@ func (r *recovered) load(fsys fileSystem, names []string) error {
 		return 1
 	})
 	return nil
+}
+
+func (r *recovered) remove(fsys fileSystem, name string) error {
+	if r.readOnly {
+		return nil
+	}
+	return fsys.Remove(name)
 }
 
 func (r *recovered) open(fsys fileSystem, name string, first event.Sequence, read func(*segment, int64) error) error {
@@ -164,6 +172,9 @@ func (r *recovered) scanTail(s *segment, size int64) error {
 		return bad
 	}
 	r.torn = size - s.size
+	if r.readOnly {
+		return nil
+	}
 	if err := s.file.Truncate(s.size); err != nil {
 		return fmt.Errorf("cutting a torn batch off %s: %w", s.name, err)
 	}
@@ -176,8 +187,7 @@ func (r *recovered) checkOrder() error {
 	next := event.Sequence(1)
 	for i, s := range r.segments {
 		if s.first != next {
-			missing := &segment{name: "the file before " + s.name}
-			return missing.damage(0, next, fmt.Errorf("events %d to %d are missing", next, s.first-1))
+			return s.damage(0, next, fmt.Errorf("events %d to %d are missing before it", next, s.first-1))
 		}
 		if i < len(r.segments)-1 && s.last < s.first {
 			return s.damage(0, s.first, errShort)

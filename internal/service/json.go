@@ -11,16 +11,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxBody is the most that a request's body may hold, in bytes.
 const MaxBody = 1 << 20
 
-// ReadBody returns the body of at most limit bytes, if its content type is one
-// of accepted, and which one it is. Its errors are problems: 415, 413, 400.
+// ReadBody returns the body of at most limit bytes and its content type, which
+// must be one of accepted, if any are given. Its errors are problems: 415, 413,
+// 400.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, accepted ...string) (body []byte, mediaType string, err error) {
 	mediaType, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
-	known := false
+	known := len(accepted) == 0
 	for _, a := range accepted {
 		known = known || (err == nil && mediaType == a)
 	}
@@ -65,13 +67,16 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 func DecodeJSON(body []byte, v any) error {
 	err := json.Unmarshal(body, v)
 	if err == nil {
+		if jsontext.Value(body).Kind() == 'n' {
+			return NewProblem(http.StatusBadRequest, "The body must not be null.")
+		}
 		return nil
 	}
 	var wrong *json.SemanticError
 	if errors.As(err, &wrong) {
 		field := strings.TrimPrefix(string(wrong.JSONPointer), "/")
 		if field == "" {
-			return NewProblem(http.StatusBadRequest, "The body must be a JSON object.")
+			return NewProblem(http.StatusBadRequest, "The body must not be a JSON %s.", kindName(wrong))
 		}
 		p := NewProblem(http.StatusBadRequest, "The field %.40q has the wrong type: a JSON %s does not fit.", field, kindName(wrong))
 		p.Field = field

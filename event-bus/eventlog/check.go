@@ -1,0 +1,162 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"miniblog/internal/event"
+)
+
+// SegmentInfo describes a segment that holds.
+type SegmentInfo struct {
+	Name        string
+	First, Last event.Sequence
+	Bytes       int64 // on disk
+	Torn        int64 // bytes behind its batches that Open would cut off
+}
+
+// Check reads a whole log that nobody has open, changes nothing, and hands each
+// batch to visit and, unless it is nil, each segment to segment. It returns
+// visit's error, or a *Damage for the first event that cannot be read.
+func Check(dir string, visit func(Batch) error, segment func(SegmentInfo)) error {
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	fsys := folder(dir)
+	names, err := fsys.List()
+	if err != nil {
+		return err
+	}
+	r := recovered{readOnly: true}
+	defer r.close()
+	if err := r.load(fsys, names); err != nil {
+		return err
+	}
+	if err := r.checkOrder(); err != nil {
+		return err
+	}
+	for i, s := range r.segments {
+		if err := s.check(visit); err != nil {
+			return err
+		}
+		info := SegmentInfo{Name: s.name, First: s.first, Last: s.last, Bytes: s.size}
+		if i == len(r.segments)-1 {
+			info.Torn = r.torn
+		}
+		if segment != nil {
+			segment(info)
+		}
+	}
+	return nil
+}
+
+// check decodes every batch of s and looks at every event's sequence.
+func (s *segment) check(visit func(Batch) error) error {
+	next := s.first
+	for _, e := range s.entries {
+		b, lines, err := s.readLines(e, nil)
+		if err != nil {
+			return err
+		}
+		decoded := Batch{b.first, int(b.count), lines}
+		for line := range decoded.Lines() {
+			if head, ok := event.ReadHead(line); !ok || head.Sequence != next {
+				return s.damage(e.offset, next, errors.New("another event stands in its place"))
+			}
+			next++
+		}
+		if err := visit(decoded); err != nil {
+			return err
+		}
+	}
+	if next != s.last+1 {
+		return s.damage(s.size, next, fmt.Errorf("the segment should reach to event %d", s.last))
+	}
+	return nil
+}
+
+// Repair cuts a damaged log off before the first event that cannot be read, and
+// says what it did. What it takes away it keeps in a folder beside. If anything
+// was lost, the log gets a new id, so that every projection starts again from
+// 0: some have applied events that are now gone.
+func Repair(dir string) (string, error) {
+	aside := filepath.Join(dir, "damaged-"+time.Now().UTC().Format("20060102T150405.000Z"))
+	for moved := 0; ; moved++ {
+		last := event.Sequence(0)
+		err := Check(dir, func(b Batch) error { last = b.Last(); return nil }, nil)
+		var damage *Damage
+		switch {
+		case err == nil && moved == 0:
+			return "Nothing is damaged; nothing was changed.", nil
+		case err == nil:
+			return fmt.Sprintf("Kept the events up to %d. What was taken away is in %s.", last, aside), nil
+		case !errors.As(err, &damage):
+			return "", err
+		}
+		if err := damage.moveAside(dir, aside); err != nil {
+			return "", err
+		}
+	}
+}
+
+// moveAside takes the damaged segment and the log's id away and puts what holds
+// of the segment back.
+func (d *Damage) moveAside(dir, aside string) error {
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := os.MkdirAll(aside, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{idFile, d.File} {
+		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := d.keepHead(dir, aside); err != nil {
+		return err
+	}
+	return folder(dir).SyncDir()
+}
+
+// keepHead copies what holds of the damaged segment back. Sealed or not, that
+// is a run of batches: an active segment.
+func (d *Damage) keepHead(dir, aside string) error {
+	first, _, ok := parseName(d.File)
+	if !ok || d.Event < first {
+		return nil
+	}
+	f, err := folder(aside).Open(d.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	s := &segment{name: d.File, file: f, first: first, last: first - 1}
+	if err := s.scan(size); err != nil && !isDamage(err) {
+		return err
+	}
+	end := s.size // of the batches whose checksums match
+	if d.Event <= s.last && !errors.Is(d.Err, errIndex) {
+		end = s.entries[find(s.entries, d.Event)].offset
+	}
+	if end == 0 {
+		return nil
+	}
+	head := make([]byte, end)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return err
+	}
+	return replaceFile(folder(dir), activeName(first), head)
+}

@@ -1,0 +1,105 @@
+package eventlog
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"miniblog/internal/event"
+)
+
+// threeSegments returns the folder of a log with two sealed segments and an
+// active one, and the names of all three.
+func threeSegments(t *testing.T) (dir string, names [3]string, last event.Sequence) {
+	dir = t.TempDir()
+	l := mustOpen(t, dir, Options{SegmentBytes: 10 << 10})
+	for i := 0; ; i++ {
+		mustAppend(t, l, records(t, i*7, 7))
+		if _, n := l.Size(); n == 3 {
+			break
+		}
+	}
+	mustAppend(t, l, records(t, 100000, 7))
+	waitSealed(t, l)
+	for i, s := range l.segments {
+		names[i] = s.name
+	}
+	last = l.Last()
+	mustClose(t, l)
+	return dir, names, last
+}
+
+func TestRepairKeepsWhatHolds(t *testing.T) {
+	flipAt := func(at func(size int64) int64) func(t *testing.T, path string) {
+		return func(t *testing.T, path string) {
+			b, err := os.ReadFile(path)
+			if err == nil {
+				b[at(int64(len(b)))] ^= 4
+				err = os.WriteFile(path, b, 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		segment int
+		damage  func(t *testing.T, path string)
+		all     bool // every event survives
+	}{
+		{"nothing is lost with the index of a sealed segment", 0, flipAt(func(size int64) int64 { return size - 30 }), true},
+		{"data of the first segment is damaged", 0, flipAt(func(size int64) int64 { return 60 }), false},
+		{"data of the second segment is damaged", 1, flipAt(func(size int64) int64 { return 60 }), false},
+		{"a segment is gone", 1, func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, names, last := threeSegments(t)
+			c.damage(t, filepath.Join(dir, names[c.segment]))
+			var damage *Damage
+			if err := Check(dir, func(Batch) error { return nil }, nil); !errors.As(err, &damage) {
+				t.Fatalf("the check says %v, want damage", err)
+			}
+			said, err := Repair(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(said)
+			l := mustOpen(t, dir, Options{})
+			defer mustClose(t, l)
+			kept := event.Sequence(len(readAll(t, l, 0)))
+			if c.all && kept != last {
+				t.Errorf("%d of %d events survived", kept, last)
+			}
+			if !c.all && kept != damage.Event-1 {
+				t.Errorf("%d events survived, want those before %d", kept, damage.Event)
+			}
+			mustAppend(t, l, records(t, 200000, 3))
+		})
+	}
+}
+
+func TestCheckReadsWhatOpenTakes(t *testing.T) {
+	dir, names, last := threeSegments(t)
+	path := filepath.Join(dir, names[2])
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()-1); err != nil {
+		t.Fatal(err)
+	}
+	events, torn := 0, int64(0)
+	err = Check(dir, func(b Batch) error { events += b.Count; return nil }, func(s SegmentInfo) { torn += s.Torn })
+	if err != nil || events != int(last)-7 || torn == 0 {
+		t.Errorf("%d events, %d torn bytes, %v; want %d events and a torn batch", events, torn, err, last-7)
+	}
+	if after, err := os.Stat(path); err != nil || after.Size() != info.Size()-1 {
+		t.Errorf("the check changed the log: %v, %v", after.Size(), err)
+	}
+}

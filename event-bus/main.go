@@ -1,0 +1,62 @@
+// Event-bus stores every event and hands it to whoever wants it: services fetch
+// the log from where they stand, and subscribers are pushed what they asked for.
+//
+// Its law: what is answered with 200 is on disk.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/semaphore"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/push"
+	"miniblog/internal/service"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		os.Exit(offline(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	service.Main("event-bus", "localhost:4005", open)
+}
+
+// open builds the service.
+func open(ctx context.Context, env *service.Env) (*service.Service, error) {
+	dir := env.Dir("DATA_DIR", "data/event-bus")
+	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
+	subscribers := push.Defaults()
+	if file := env.String("SUBSCRIBERS_FILE", ""); file != "" {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			subscribers, err = push.Parse(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("SUBSCRIBERS_FILE=%q: %w", file, err)
+		}
+	}
+	if err := env.Err(); err != nil {
+		return nil, nil // Run tells it
+	}
+	log, err := eventlog.Open(dir, eventlog.Options{Logger: slog.Default()})
+	if err != nil {
+		return nil, fmt.Errorf("opening the log in %s: %w", dir, err)
+	}
+	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default()}, subscribers)
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	slog.Info("the log is open", "log", log.ID(), "last", log.Last(), "subscribers", len(subscribers))
+	b := &bus{log: log, pusher: pusher, stopping: ctx, batchMemory: semaphore.NewWeighted(batchMemory)}
+	return &service.Service{
+		Routes:     b.routes(),
+		Origins:    origins,
+		Background: []func(context.Context) error{pusher.Run},
+		Close:      log.Close,
+	}, nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"miniblog/event-bus/eventlog"
+)
+
+const usage = `usage:
+  event-bus               run the service
+  event-bus verify DIR    read a whole log and say whether it holds
+  event-bus dump DIR      print every event, a line each
+  event-bus repair DIR    give up everything from the first damage on; what is
+                          given up is kept in DIR/damaged-*
+The event bus must not be running on DIR.
+`
+
+// offline runs a command on a log that no service has open, and returns the
+// exit code: 0 all is well, 1 it is not, 2 the command is not understood.
+func offline(args []string, out, errs io.Writer) int {
+	if len(args) != 2 {
+		fmt.Fprint(errs, usage)
+		return 2
+	}
+	dir := args[1]
+	var err error
+	switch args[0] {
+	case "verify":
+		err = verify(dir, out)
+	case "dump":
+		err = eventlog.Check(dir, func(b eventlog.Batch) error {
+			_, err := out.Write(b.Text)
+			return err
+		}, nil)
+	case "repair":
+		var kept string
+		if kept, err = eventlog.Repair(dir); err == nil {
+			fmt.Fprintln(out, kept)
+		}
+	default:
+		fmt.Fprint(errs, usage)
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintf(errs, "event-bus %s: %v\n", args[0], err)
+		var damage *eventlog.Damage
+		if errors.As(err, &damage) {
+			fmt.Fprintf(errs, "Restore the log from a backup, or run \"event-bus repair %s\" to keep the events before %d and give up the rest.\n", dir, damage.Event)
+		}
+		return 1
+	}
+	return 0
+}
+
+// verify prints a line a segment and the sum.
+func verify(dir string, out io.Writer) error {
+	events, raw, stored := 0, int64(0), int64(0)
+	err := eventlog.Check(dir, func(b eventlog.Batch) error {
+		events += b.Count
+		raw += int64(len(b.Text))
+		return nil
+	}, func(s eventlog.SegmentInfo) {
+		stored += s.Bytes
+		fmt.Fprintf(out, "%s  events %d to %d, %d bytes", s.Name, s.First, s.Last, s.Bytes)
+		if s.Torn > 0 {
+			fmt.Fprintf(out, ", then %d bytes of a batch that was never acknowledged", s.Torn)
+		}
+		fmt.Fprintln(out)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d events hold: %d bytes, %d on disk\n", events, raw, stored)
+	return nil
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
+	"miniblog/internal/service"
+)
+
+// The media types of an event, the course's own and CloudEvents' (JSON event
+// format 1.0, sections 3 and 4).
+const (
+	plainJSON  = "application/json"
+	structured = "application/cloudevents+json"
+	batched    = "application/cloudevents-batch+json"
+)
+
+// maxBatch is the most that the body of a batch may hold, in bytes, and
+// batchMemory what all batches that are being read may hold together.
+const (
+	maxBatch    = 16 << 20
+	batchMemory = 4 * maxBatch
+)
+
+// receipt answers who published one event.
+type receipt struct {
+	Status    string         `json:"status"`
+	ID        string         `json:"id"`
+	Sequence  event.Sequence `json:"sequence"`
+	Duplicate bool           `json:"duplicate,omitzero"`
+}
+
+// batchReceipt answers who published a batch. Where an id was stored before,
+// the events are not contiguous, and each one's place is said.
+type batchReceipt struct {
+	Status     string           `json:"status"`
+	First      event.Sequence   `json:"first"`
+	Last       event.Sequence   `json:"last"`
+	Sequences  []event.Sequence `json:"sequences,omitzero"`
+	Duplicates []bool           `json:"duplicates,omitzero"`
+}
+
+// publish stores what it is sent and answers when that is on disk.
+func (b *bus) publish(w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Ce-Specversion") != "" || r.Header.Get("Ce-Type") != "" {
+		e, err := readBinary(w, r)
+		if err != nil {
+			return err
+		}
+		return b.storeOne(w, r, e)
+	}
+	if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType == batched {
+		return b.publishBatch(w, r)
+	}
+	body, _, err := service.ReadBody(w, r, service.MaxBody, plainJSON, structured, batched)
+	if err != nil {
+		return err
+	}
+	if kind := jsontext.Value(body).Kind(); kind == '[' {
+		return service.NewProblem(http.StatusBadRequest, "The body is an array: send a batch with the header \"Content-Type: %s\".", batched)
+	}
+	var e event.Event
+	if err := service.DecodeJSON(body, &e); err != nil {
+		return err
+	}
+	return b.storeOne(w, r, e)
+}
+
+func (b *bus) storeOne(w http.ResponseWriter, r *http.Request, e event.Event) error {
+	record, err := prepare(&e, "")
+	if err != nil {
+		return err
+	}
+	positions, err := b.log.Append(r.Context(), []eventlog.Record{record})
+	if err != nil {
+		return refused(err)
+	}
+	p := positions[0]
+	return service.WriteJSON(w, http.StatusOK, receipt{"OK", e.ID, p.Sequence, p.Duplicate})
+}
+
+// publishBatch stores an array of events, all or none.
+func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
+	weight := r.ContentLength
+	if weight < 0 || weight > maxBatch {
+		weight = maxBatch
+	}
+	if err := b.batchMemory.Acquire(r.Context(), weight); err != nil {
+		return err
+	}
+	defer b.batchMemory.Release(weight)
+	body, _, err := service.ReadBody(w, r, maxBatch, batched)
+	if err != nil {
+		return err
+	}
+	var events []event.Event
+	if err := service.DecodeJSON(body, &events); err != nil {
+		return err
+	}
+	if len(events) == 0 {
+		return service.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
+	}
+	records := make([]eventlog.Record, len(events))
+	for i := range events {
+		if records[i], err = prepare(&events[i], fmt.Sprintf("%d/", i)); err != nil {
+			return err
+		}
+	}
+	positions, err := b.log.Append(r.Context(), records)
+	if err != nil {
+		return refused(err)
+	}
+	return service.WriteJSON(w, http.StatusOK, batchAnswer(positions))
+}
+
+func batchAnswer(positions []eventlog.Position) batchReceipt {
+	answer := batchReceipt{Status: "OK", First: positions[0].Sequence, Last: positions[len(positions)-1].Sequence}
+	for _, p := range positions {
+		if p.Duplicate {
+			for _, p := range positions {
+				answer.Sequences = append(answer.Sequences, p.Sequence)
+				answer.Duplicates = append(answer.Duplicates, p.Duplicate)
+			}
+			break
+		}
+	}
+	return answer
+}
+
+// refused says why the log did not take an event.
+func refused(err error) error {
+	var p *service.Problem
+	switch {
+	case errors.Is(err, eventlog.ErrFull):
+		p = service.NewProblem(http.StatusInsufficientStorage, "The disk of the event bus is full. Make room, then send the event again.")
+	case errors.Is(err, eventlog.ErrReadOnly):
+		p = service.NewProblem(http.StatusServiceUnavailable, "The event bus takes no events until it is started again; its log says why. Reading goes on.")
+	default:
+		return err
+	}
+	p.RetryAfter, p.Cause = time.Second, err
+	return p
+}
+
+// prepare checks e, fills in what is missing, and encodes it. Field names in
+// its problems start with at.
+func prepare(e *event.Event, at string) (eventlog.Record, error) {
+	if e.SpecVersion == "" {
+		e.SpecVersion = "1.0"
+	}
+	if e.SpecVersion != "1.0" {
+		return eventlog.Record{}, service.Invalid(at+"specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
+	}
+	if e.Type == "" {
+		return eventlog.Record{}, service.Invalid(at+"type", "The type is missing: say what happened, such as PostCreated.")
+	}
+	if e.ID == "" {
+		e.ID = event.NewID()
+	}
+	if e.Source == "" {
+		e.Source = "/event-bus"
+	}
+	now := time.Now().UTC()
+	if e.Time == "" {
+		e.Time = now.Format(time.RFC3339Nano)
+	} else if _, err := time.Parse(time.RFC3339, e.Time); err != nil {
+		return eventlog.Record{}, service.Invalid(at+"time", "The time must be written as RFC 3339 has it, such as %s.", now.Format(time.RFC3339))
+	}
+	for _, f := range [...]struct{ name, value string }{{"id", e.ID}, {"type", e.Type}, {"source", e.Source}, {"subject", e.Subject}} {
+		if len(f.value) > event.MaxID {
+			return eventlog.Record{}, service.Invalid(at+f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
+		}
+		if strings.ContainsRune(f.value, 0) {
+			return eventlog.Record{}, service.Invalid(at+f.name, "The %s contains a NUL character, which is not allowed.", f.name)
+		}
+	}
+	e.Sequence = 0 // the log's to give
+	line, err := event.AppendLine(make([]byte, 0, 192+len(e.Data)+len(e.Extensions)), e)
+	if err != nil {
+		return eventlog.Record{}, err
+	}
+	return eventlog.Record{ID: e.ID, Line: line}, nil
+}
+
+// readBinary reads an event in CloudEvents' binary mode (HTTP protocol binding
+// 1.0, section 3.1): attributes in headers, the data as body.
+func readBinary(w http.ResponseWriter, r *http.Request) (e event.Event, err error) {
+	body, mediaType, err := service.ReadBody(w, r, service.MaxBody)
+	if err != nil {
+		return e, err
+	}
+	extensions := map[string]string{}
+	for name, values := range r.Header {
+		attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
+		if !ok {
+			continue
+		}
+		value, err := url.PathUnescape(values[0])
+		if err != nil || !utf8.ValidString(value) {
+			return e, service.NewProblem(http.StatusBadRequest, "The header %q is not percent-encoded UTF-8.", name)
+		}
+		switch attribute {
+		case "specversion":
+			e.SpecVersion = value
+		case "id":
+			e.ID = value
+		case "source":
+			e.Source = value
+		case "type":
+			e.Type = value
+		case "time":
+			e.Time = value
+		case "subject":
+			e.Subject = value
+		case "sequence", "data", "data_base64":
+		default:
+			extensions[attribute] = value
+		}
+	}
+	if err := putData(&e, extensions, body, mediaType); err != nil {
+		return e, err
+	}
+	if len(extensions) > 0 {
+		e.Extensions, err = json.Marshal(extensions, json.Deterministic(true))
+	}
+	return e, err
+}
+
+// putData puts a body into e as the JSON event format has it (section 3.1):
+// JSON as it is, text as a string, anything else in base64.
+func putData(e *event.Event, extensions map[string]string, body []byte, mediaType string) (err error) {
+	if len(body) == 0 {
+		return nil
+	}
+	if mediaType == "" || mediaType == plainJSON || strings.HasSuffix(mediaType, "+json") {
+		if !jsontext.Value(body).IsValid() {
+			return service.NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8.")
+		}
+		e.Data = body
+		return nil
+	}
+	extensions["datacontenttype"] = mediaType
+	if strings.HasPrefix(mediaType, "text/") && utf8.Valid(body) {
+		e.Data, err = json.Marshal(string(body))
+		return err
+	}
+	extensions["data_base64"] = base64.StdEncoding.EncodeToString(body)
+	return nil
+}

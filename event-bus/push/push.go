@@ -1,0 +1,167 @@
+// Package push delivers events from the log to the subscribers that asked for
+// them, each at its own pace.
+//
+// Its law: an event is delivered at least once, in order within its subject,
+// or becomes a dead letter; the cursor never passes an event that is neither;
+// and no subscriber slows a publisher or another subscriber.
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
+)
+
+// Config is what a Pusher needs. Zero durations and counts mean the default.
+type Config struct {
+	Log          *eventlog.Log
+	Dir          string // cursors and dead letters; made if missing
+	Logger       *slog.Logger
+	FirstBackoff time.Duration // 100ms
+	MostBackoff  time.Duration // 30s
+	Attempts     int           // of one event before it is given up; 20
+}
+
+// Pusher serves all subscribers.
+type Pusher struct {
+	log         *eventlog.Log
+	dispatchers []*dispatcher
+	stopped     chan struct{} // closed when Run has returned
+}
+
+// New loads the subscribers' positions. A new subscriber begins where it asks
+// to.
+func New(config Config, subscribers []Subscriber) (*Pusher, error) {
+	if config.FirstBackoff == 0 {
+		config.FirstBackoff = 100 * time.Millisecond
+	}
+	if config.MostBackoff == 0 {
+		config.MostBackoff = 30 * time.Second
+	}
+	if config.Attempts == 0 {
+		config.Attempts = 20
+	}
+	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder for cursors: %w", err)
+	}
+	p := &Pusher{log: config.Log, stopped: make(chan struct{})}
+	for _, s := range subscribers {
+		d, err := newDispatcher(config, s)
+		if err != nil {
+			return nil, err
+		}
+		p.dispatchers = append(p.dispatchers, d)
+	}
+	return p, nil
+}
+
+// Run delivers until ctx ends, and then saves the cursors.
+func (p *Pusher) Run(ctx context.Context) error {
+	defer close(p.stopped)
+	var all sync.WaitGroup
+	for _, d := range p.dispatchers {
+		all.Go(func() { d.run(ctx) })
+	}
+	all.Wait()
+	return nil
+}
+
+// Status is how a subscriber is doing.
+type Status struct {
+	Name            string         `json:"name"`
+	URL             string         `json:"url"`
+	Types           []string       `json:"types"`
+	Ordered         bool           `json:"ordered"`
+	Cursor          event.Sequence `json:"cursor"`
+	Lag             uint64         `json:"lag"`   // events between the cursor and the end of the log
+	State           string         `json:"state"` // up, down, stopped (by its 410) or broken (the log cannot be read)
+	LastError       string         `json:"lastError,omitzero"`
+	DeadLetterCount int            `json:"deadLetterCount"`
+	DeadLetters     []DeadLetter   `json:"deadLetters"` // the newest
+}
+
+// Errors of Replay and List.
+var (
+	ErrUnknown = errors.New("there is no such subscriber")
+	ErrStopped = errors.New("delivery has stopped")
+	ErrAhead   = errors.New("the log ends before that")
+)
+
+// List returns how all subscribers are doing.
+func (p *Pusher) List(ctx context.Context) ([]Status, error) {
+	list := make([]Status, len(p.dispatchers))
+	for i, d := range p.dispatchers {
+		if err := p.do(ctx, d, func() { list[i] = d.status() }); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// Replay delivers again from after the given sequence, in order, also to a
+// subscriber that had asked to stop. It returns once the new cursor is durable.
+func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence) (Status, error) {
+	for _, d := range p.dispatchers {
+		if d.sub.Name != name {
+			continue
+		}
+		if after > p.log.Last() {
+			return Status{}, ErrAhead
+		}
+		var status Status
+		var saved error
+		err := p.do(ctx, d, func() {
+			d.replayTo = &after
+			d.position.Cursor, d.position.Stopped = after, false
+			d.down, d.broken = false, false
+			d.beginReplay()
+			saved = d.store.save(d.position)
+			d.saved = d.position
+			status = d.status()
+		})
+		d.logger.Info("delivering again", "after", after)
+		return status, errors.Join(err, saved)
+	}
+	return Status{}, ErrUnknown
+}
+
+// do runs f in the dispatcher's loop.
+func (p *Pusher) do(ctx context.Context, d *dispatcher, f func()) error {
+	done := make(chan struct{})
+	select {
+	case d.commands <- func() { f(); close(done) }:
+		<-done
+		return nil
+	case <-p.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *dispatcher) status() Status {
+	s := Status{
+		Name: d.sub.Name, URL: d.sub.URL, Types: append([]string{}, d.sub.Types...), Ordered: d.sub.Ordered == nil || *d.sub.Ordered,
+		Cursor: d.position.Cursor, State: "up", LastError: d.lastError,
+		DeadLetterCount: d.position.DeadLetters, DeadLetters: append([]DeadLetter{}, d.store.newest...),
+	}
+	if last := d.config.Log.Last(); last > s.Cursor {
+		s.Lag = uint64(last - s.Cursor)
+	}
+	switch {
+	case d.broken:
+		s.State = "broken"
+	case d.position.Stopped:
+		s.State = "stopped"
+	case d.down:
+		s.State = "down"
+	}
+	return s
+}

@@ -1,0 +1,139 @@
+package push
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"miniblog/internal/event"
+)
+
+// position is what is kept of a subscriber, in NAME.json. It is replaced by a
+// new file that is synced before it gets the name.
+type position struct {
+	Log         string         `json:"log"`    // the id of the log that Cursor is a position in
+	Cursor      event.Sequence `json:"cursor"` // everything up to here was delivered or is a dead letter
+	Stopped     bool           `json:"stopped,omitzero"`
+	DeadLetters int            `json:"deadLetters,omitzero"`
+}
+
+// DeadLetter is an event that was given up, a line of NAME.dead.ndjson.
+type DeadLetter struct {
+	Sequence event.Sequence `json:"sequence"`
+	ID       string         `json:"id"`
+	Time     time.Time      `json:"time"`
+	Attempts int            `json:"attempts"`
+	Status   int            `json:"status,omitzero"` // of the last answer
+	Answer   string         `json:"answer"`          // its beginning, or why there was none
+	Event    jsontext.Value `json:"event,omitzero"`
+}
+
+// store keeps one subscriber's position and dead letters in a folder. It
+// belongs to the subscriber's dispatcher.
+type store struct {
+	dir, name string
+	newest    []DeadLetter // without their events
+}
+
+// listed is how many dead letters are listed, and answerBytes how much of an
+// answer is kept.
+const (
+	listed      = 100
+	answerBytes = 512
+)
+
+func (s *store) path(suffix string) string { return filepath.Join(s.dir, s.name+suffix) }
+
+// load returns the position; found is false if there is none yet.
+func (s *store) load() (p position, found bool, err error) {
+	text, err := os.ReadFile(s.path(".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err != nil {
+		return p, false, fmt.Errorf("the cursor of subscriber %s cannot be read (remove %s to deliver all events again): %w", s.name, s.path(".json"), err)
+	}
+	letters, err := os.ReadFile(s.path(".dead.ndjson"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p, false, err
+	}
+	for line := range bytes.Lines(letters) {
+		var letter DeadLetter
+		if json.Unmarshal(line, &letter) == nil { // the last one may be torn: its event is delivered again
+			s.remember(letter)
+		}
+	}
+	return p, true, nil
+}
+
+// save makes p durable.
+func (s *store) save(p position) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	temp := s.path(".json.tmp")
+	if err := writeSynced(temp, os.O_TRUNC, append(text, '\n')); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, s.path(".json")); err != nil {
+		return err
+	}
+	return s.syncDir()
+}
+
+// bury makes a dead letter durable.
+func (s *store) bury(letter DeadLetter) error {
+	line, err := json.Marshal(letter)
+	if err != nil {
+		return err
+	}
+	// A line that a crash tore must not swallow this one.
+	if err := writeSynced(s.path(".dead.ndjson"), os.O_APPEND, append(append([]byte{'\n'}, line...), '\n')); err != nil {
+		return err
+	}
+	s.remember(letter)
+	return s.syncDir()
+}
+
+func (s *store) remember(letter DeadLetter) {
+	letter.Event = nil
+	s.newest = append(s.newest, letter)
+	if len(s.newest) > listed {
+		s.newest = s.newest[len(s.newest)-listed:]
+	}
+}
+
+func writeSynced(path string, flag int, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+func (s *store) syncDir() error {
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
