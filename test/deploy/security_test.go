@@ -1,0 +1,138 @@
+package deploy
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+)
+
+func TestPodsMeetTheRestrictedStandard(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	m := load(t, "k8s")
+	for _, name := range names {
+		d, container := m.deployment(t, name)
+		pod := d.Spec.Template
+		for _, result := range evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec) {
+			if !result.Allowed {
+				t.Errorf("%s: %s: %s", name, result.ForbiddenReason, result.ForbiddenDetail)
+			}
+		}
+		// What the standard leaves open.
+		if c := container.SecurityContext; c.ReadOnlyRootFilesystem == nil || !*c.ReadOnlyRootFilesystem {
+			t.Errorf("%s: its root filesystem can be written to", name)
+		}
+		if token := pod.Spec.AutomountServiceAccountToken; token == nil || *token {
+			t.Errorf("%s gets a token for the Kubernetes API, which it has no use for", name)
+		}
+		if user := pod.Spec.SecurityContext.RunAsUser; user == nil || *user != 65532 {
+			t.Errorf("%s: its user must be the number that its image has", name)
+		}
+	}
+}
+
+// caller is who sends: a pod with its namespace, or an address outside.
+type caller struct {
+	labels    map[string]string
+	namespace string // "" is that of the blog
+	address   string // of a caller that is no pod
+}
+
+// TestOnlyTheServicesReachTheBus works out from the NetworkPolicies who may
+// call whom, as a network that enforces them does.
+func TestOnlyTheServicesReachTheBus(t *testing.T) {
+	m := load(t, "k8s", "gateway")
+	callers := map[string]caller{
+		"ingress controller": {namespace: "ingress-nginx", labels: map[string]string{"app.kubernetes.io/name": "ingress-nginx"}},
+		"gateway":            {namespace: "anywhere", labels: map[string]string{"gateway.networking.k8s.io/gateway-name": "miniblog"}},
+		"another gateway":    {namespace: "anywhere", labels: map[string]string{"gateway.networking.k8s.io/gateway-name": "other"}},
+		"stranger":           {namespace: "anywhere", labels: map[string]string{"app": "posts"}},
+		"neighbour":          {labels: map[string]string{"app": "something-else"}},
+		"node port":          {address: "192.168.49.1"},
+		"pod behind a port":  {address: "10.244.0.7"}, // where the network takes pods for addresses
+	}
+	for _, name := range names {
+		d, _ := m.deployment(t, name)
+		callers[name] = caller{labels: d.Spec.Template.Labels}
+	}
+	page := map[string]bool{"posts": true, "comments": true, "query": true, "client": true}
+	bus := map[string]bool{"event-bus": true}
+	allowed := map[string]map[string]bool{
+		"ingress controller": page, "gateway": page,
+		"another gateway": {}, "stranger": {}, "neighbour": {}, "pod behind a port": {},
+		"node port": {"posts": true},
+		"posts":     bus, "comments": bus, "query": bus, "moderation": bus,
+		"client":    {},
+		"event-bus": {"posts": true, "comments": true, "query": true, "moderation": true},
+	}
+	for who, from := range callers {
+		for _, to := range names {
+			if got := m.mayCall(t, from, to); got != allowed[who][to] {
+				t.Errorf("%s may call %s: %v, want %v", who, to, got, allowed[who][to])
+			}
+		}
+	}
+}
+
+// mayCall says whether the policies let a caller reach the port of a service.
+func (m *manifests) mayCall(t *testing.T, from caller, to string) bool {
+	t.Helper()
+	d, container := m.deployment(t, to)
+	closed := false
+	for name, policy := range m.policies {
+		if len(policy.Spec.Egress) > 0 || len(policy.Spec.PolicyTypes) != 1 || policy.Spec.PolicyTypes[0] != "Ingress" {
+			t.Fatalf("NetworkPolicy %s limits egress, which this test does not follow", name)
+		}
+		if !selects(t, &policy.Spec.PodSelector, d.Spec.Template.Labels) {
+			continue
+		}
+		closed = true
+		for _, rule := range policy.Spec.Ingress {
+			port := false
+			for _, p := range rule.Ports {
+				port = port || *p.Protocol == corev1.ProtocolTCP && containerPort(container, *p.Port) == container.Ports[0].ContainerPort
+			}
+			for _, peer := range rule.From {
+				if port && from.is(t, peer) {
+					return true
+				}
+			}
+		}
+	}
+	return !closed
+}
+
+// is says whether the caller is one of a policy's peers.
+func (c caller) is(t *testing.T, peer networkingv1.NetworkPolicyPeer) bool {
+	t.Helper()
+	if c.address != "" || peer.IPBlock != nil { // a block is for callers that are no pods
+		return c.address != "" && peer.IPBlock != nil && within(t, c.address, peer.IPBlock)
+	}
+	if peer.NamespaceSelector == nil && c.namespace != "" {
+		return false
+	}
+	if peer.NamespaceSelector != nil && !selects(t, peer.NamespaceSelector, map[string]string{"kubernetes.io/metadata.name": c.namespace}) {
+		return false
+	}
+	return peer.PodSelector == nil || selects(t, peer.PodSelector, c.labels)
+}
+
+func within(t *testing.T, address string, block *networkingv1.IPBlock) bool {
+	t.Helper()
+	holds := func(cidr string) bool {
+		prefix, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return prefix.Contains(netip.MustParseAddr(address))
+	}
+	return holds(block.CIDR) && !slices.ContainsFunc(block.Except, holds)
+}
