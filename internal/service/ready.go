@@ -17,7 +17,7 @@ func askReady(ctx context.Context, addr string) error {
 		return fmt.Errorf("ADDR=%q: must be a host and a port, such as localhost:4000 or :4000", addr)
 	}
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
-		host = "localhost"
+		host = "127.0.0.1"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
