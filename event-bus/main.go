@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 {
+	if len(os.Args) > 1 && os.Args[1] != "ready" {
 		os.Exit(offline(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	service.Main("event-bus", "localhost:4005", open)
