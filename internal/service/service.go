@@ -35,8 +35,8 @@ type Service struct {
 	Origins []string
 	// Ready returns nil once the service is ready, and else what it waits for.
 	Ready func() error
-	// Background functions run beside the server until their context ends. An
-	// error of one stops the service.
+	// Background functions run beside the server until their context ends, after
+	// the last answer. An error of one stops the service.
 	Background []func(context.Context) error
 	// Close gives back what open took; called when nothing runs any more.
 	Close func() error
@@ -86,6 +86,7 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		env.fail("ADDR", addr, "must be a host and a port, such as localhost:4000 or :4000")
 	}
+	profiles := env.String("PPROF_ADDR", "")
 
 	running, stopStreams := context.WithCancel(ctx)
 	defer stopStreams()
@@ -108,15 +109,26 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 		listening(listener.Addr())
 	}
 
-	background := newGroup(running)
+	// The server stops first: what it still answers may need the others.
+	background := newGroup(context.WithoutCancel(ctx))
 	for _, f := range svc.Background {
 		background.Go(f)
 	}
+	if profiles != "" {
+		background.Go(func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
+	}
+	serving := newGroup(running)
 	server := newServer(svc, log)
-	background.Go(func(ctx context.Context) error { return server.serve(ctx, listener) })
-	<-background.ctx.Done()
+	serving.Go(func(ctx context.Context) error { return server.serve(ctx, listener) })
+	select {
+	case <-serving.ctx.Done():
+	case <-background.ctx.Done(): // one of them failed
+	}
 	log.Info("stopping")
-	err = background.Wait()
+	stopStreams()
+	err = serving.Wait()
+	background.cancel(nil)
+	err = errors.Join(err, background.Wait())
 	log.Info("stopped")
 	return err
 }

@@ -1,0 +1,153 @@
+// Bench measures the blog beside a bare net/http handler in the same run, and
+// prints a table.
+//
+// Its law: what is compared runs on the same machine, under the same load
+// generator, one right after the other; a figure is a ratio wherever the
+// machine would decide it otherwise.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// row is a figure: what was measured, what came out, what it is held against.
+type row struct {
+	what, figure, baseline, ratio, target string
+	ok                                    bool
+}
+
+// options of a run.
+type options struct {
+	only   string
+	length time.Duration
+	events int
+}
+
+func main() {
+	var o options
+	bare := flag.String("bare", "", "serve the bare handler at this address (the bench starts itself so)")
+	flag.StringVar(&o.only, "only", "", "measure only the groups whose names contain this: "+strings.Join(groupNames(), ", "))
+	flag.DurationVar(&o.length, "length", 4*time.Second, "how long each load runs")
+	flag.IntVar(&o.events, "events", 1_000_000, "how many events the history has")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if *bare != "" {
+		err = serveBare(ctx, *bare)
+	} else {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// serveBare answers "hello" to everything: the least that a net/http server does.
+func serveBare(ctx context.Context, addr string) error {
+	server := http.Server{Addr: addr, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "hello")
+	})}
+	go func() { <-ctx.Done(); server.Close() }()
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		return err
+	}
+	return nil
+}
+
+// group is a part of the bench that can be run alone. It begins and ends with
+// no process running.
+type group struct {
+	name    string
+	measure func(*bench, context.Context, options) error
+}
+
+var groups = []group{
+	{"publish", (*bench).publishing},
+	{"posts", (*bench).posts},
+	{"round", (*bench).roundTrips},
+	{"history", (*bench).history},
+	{"idle", (*bench).idle},
+}
+
+func groupNames() (names []string) {
+	for _, g := range groups {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp(".", "bench-*") // a real disk; /tmp may be memory
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = absolute(dir); err != nil {
+		return err
+	}
+	b := &bench{dir: dir, addrs: map[string]string{}}
+	defer b.stopAll()
+	for _, g := range groups {
+		if !strings.Contains(g.name, o.only) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "measuring: %s\n", g.name)
+		if err := g.measure(b, ctx, o); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		b.stopAll()
+		b.addrs = map[string]string{}
+		if err := os.RemoveAll(dir + "/data"); err != nil {
+			return err
+		}
+	}
+	b.print(os.Stdout)
+	return nil
+}
+
+func (b *bench) print(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "what\tfigure\tbaseline\tratio\ttarget\t")
+	for _, r := range b.rows {
+		mark := ""
+		if !r.ok {
+			mark = "MISSED"
+		}
+		fmt.Fprintln(w, strings.Join([]string{r.what, r.figure, r.baseline, r.ratio, r.target, mark}, "\t"))
+	}
+	w.Flush()
+}
+
+// rate adds a row that compares a rate with the bare handler's.
+func (b *bench) rate(what string, got, bare measured, atLeast float64) {
+	ratio := got.perSecond() / bare.perSecond()
+	b.rows = append(b.rows, row{
+		what:   what,
+		figure: fmt.Sprintf("%.0f/s, p99 %v", got.perSecond(), got.at(.99).Round(10*time.Microsecond)), baseline: fmt.Sprintf("%.0f/s bare", bare.perSecond()),
+		ratio: fmt.Sprintf("%.2f", ratio), target: fmt.Sprintf("≥ %.2f", atLeast), ok: ratio >= atLeast,
+	})
+}
+
+// bound adds a row for a figure that has a bound of its own.
+func (b *bench) bound(what, figure, target string, ok bool) {
+	b.rows = append(b.rows, row{what: what, figure: figure, target: target, ok: ok})
+}
+
+func median(list []time.Duration) time.Duration {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
