@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(`)
+
+// fuzz runs every fuzz target of packages for that long. It finds them in the
+// source: asking the tests for them would build them all once more.
+func fuzz(ctx context.Context, packages []string, long time.Duration) error {
+	list := goCommand(ctx, append([]string{"list", "-f", `{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}} {{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}} {{.}}{{"\n"}}{{end}}`}, packages...)...)
+	out, err := list.Output()
+	if err != nil {
+		return fmt.Errorf("listing the tests: %w", err)
+	}
+	var errs []error
+	for line := range strings.Lines(string(out)) {
+		pkg, file, ok := strings.Cut(strings.TrimSpace(line), " ")
+		dir, name, ok2 := cutLast(file, " ")
+		if !ok || !ok2 {
+			continue
+		}
+		source, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		for _, match := range fuzzTarget.FindAllSubmatch(source, -1) {
+			if err := fuzzOne(ctx, pkg, string(match[1]), long); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func fuzzOne(ctx context.Context, pkg, target string, long time.Duration) error {
+	cmd := goCommand(ctx, "test", "-vet=off", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", long.String(), pkg)
+	out, err := cmd.Output()
+	if err != nil {
+		fmt.Printf("%s", out)
+		return fmt.Errorf("%s in %s: %w", target, pkg, err)
+	}
+	fmt.Printf("ok    %-32s %-26s %s\n", pkg, target, lastCount(out))
+	return nil
+}
+
+// lastCount is the last thing that the fuzzer says about its progress.
+func lastCount(out []byte) string {
+	count := ""
+	for line := range bytes.Lines(out) {
+		if text := strings.TrimSpace(string(line)); strings.Contains(text, "execs: ") {
+			count = text[strings.Index(text, "execs: "):]
+		}
+	}
+	return count
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
