@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
+	"miniblog/internal/bus"
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
 	"miniblog/internal/service"
@@ -20,6 +18,12 @@ const (
 	maxLimit     = 1000
 	settleLimit  = 2 * time.Second // how long a writer waits to read its own write
 )
+
+// posts answers the requests.
+type posts struct {
+	bus  *bus.Client
+	view *projection.Projection
+}
 
 // create answers POST /posts/create. The post's id is its event's id; with an
 // Idempotency-Key it is derived from the key, so that every attempt, on every
@@ -113,10 +117,10 @@ func render(posts []event.Post) []byte {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body, _ = jsontext.AppendQuote(body, post.ID) // text that came in as JSON is UTF-8
-		body = append(body, ':')
-		value, _ := json.Marshal(post)
-		body = append(body, value...)
+		body = event.AppendText(body, "", post.ID)
+		body = event.AppendText(body, `:{"id":`, post.ID)
+		body = event.AppendText(body, `,"title":`, post.Title)
+		body = append(body, '}')
 	}
 	return append(body, "}\n"...)
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/projection"
@@ -30,31 +29,11 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		Routes: map[string]service.Handler{
 			"POST /posts/create": posts.create,
 			"GET /posts":         posts.list,
-			"POST /events":       posts.receive,
+			"POST /events":       view.Receive,
 		},
 		Origins:    origins,
 		Ready:      view.Ready,
 		Background: []func(context.Context) error{view.Run},
 		Close:      view.Close,
 	}, nil
-}
-
-// posts answers the requests.
-type posts struct {
-	bus  *bus.Client
-	view *projection.Projection
-}
-
-func (p *posts) receive(w http.ResponseWriter, r *http.Request) error {
-	e, err := bus.Receive(w, r)
-	if err != nil {
-		return err
-	}
-	if err := check(e); err != nil {
-		return err
-	}
-	if err := p.view.ApplyNow(e); err != nil {
-		return err
-	}
-	return service.WriteJSON(w, http.StatusOK, struct{}{})
 }

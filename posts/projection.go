@@ -3,8 +3,6 @@ package main
 import (
 	"log/slog"
 
-	"github.com/go-json-experiment/json"
-
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
 	"miniblog/internal/service"
@@ -20,13 +18,14 @@ CREATE TABLE posts (
 
 // apply adds the posts that were created. The first event of an id counts.
 func apply(tx *projection.Tx, events []event.Event) error {
-	for _, e := range events {
+	for i := range events {
+		e := &events[i]
 		if e.Type != event.PostCreated {
 			continue
 		}
-		post, err := decode(e)
+		post, err := e.Post()
 		if err != nil {
-			slog.Warn("an event is skipped", "event", e.ID, "sequence", e.Sequence.String(), "reason", err)
+			projection.Skip(e, err)
 			continue
 		}
 		if _, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title); err != nil {
@@ -35,26 +34,6 @@ func apply(tx *projection.Tx, events []event.Event) error {
 		slog.Debug("post applied", "post", post.ID, "event", e.ID, "sequence", e.Sequence.String())
 	}
 	return nil
-}
-
-// check returns the problem with an event that was sent here, nil if it is of
-// another type.
-func check(e event.Event) error {
-	if e.Type != event.PostCreated {
-		return nil
-	}
-	_, err := decode(e)
-	return err
-}
-
-func decode(e event.Event) (post event.Post, err error) {
-	if err := json.Unmarshal(e.Data, &post); err != nil {
-		return post, service.Invalid("data", "The data of PostCreated must be an object with the strings id and title.")
-	}
-	if post.ID == "" || len(post.ID) > event.MaxID {
-		return post, service.Invalid("data.id", "The id of a post must have 1 to %d bytes.", event.MaxID)
-	}
-	return post, nil
 }
 
 // find returns the title of a post.

@@ -57,7 +57,8 @@ func New(base string) *Client {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Receive reads an event that was pushed, or sent by hand: the course's
-// {"type","data"} or a full envelope. Its errors are problems.
+// {"type","data"} or a full envelope. The data of the blog's own types has been
+// checked. Its errors are problems.
 func Receive(w http.ResponseWriter, r *http.Request) (event.Event, error) {
 	var e event.Event
 	body, _, err := service.ReadBody(w, r, service.MaxBody, "application/json", "application/cloudevents+json")
@@ -69,6 +70,9 @@ func Receive(w http.ResponseWriter, r *http.Request) (event.Event, error) {
 	}
 	if e.Type == "" {
 		return e, service.Invalid("type", "The event's type is missing: send {\"type\": …, \"data\": …}.")
+	}
+	if err := e.Check(); err != nil {
+		return e, service.Invalid("data", "The event cannot be used: %v.", err)
 	}
 	return e, nil
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 )
@@ -58,11 +59,10 @@ func cutString(head, name string, value *string) string {
 		return head
 	}
 	text := head[len(name):]
-	for i := range len(text) {
-		if text[i] == '"' {
-			*value = text[:i]
-			return text[i+1:]
-		}
+	end := strings.IndexByte(text, '"')
+	if end < 0 {
+		return head
 	}
-	return head
+	*value = text[:end]
+	return text[end+1:]
 }

@@ -13,6 +13,7 @@ import (
 
 const (
 	fetchWait  = 30 * time.Second // how long the bus may wait for something new
+	patience   = time.Second      // what is over sooner is not worth a line of log
 	simplePoll = 10 * time.Second // how often a bus that cannot wait is asked
 )
 
@@ -23,6 +24,7 @@ type follower struct {
 	target    *event.Sequence // to reach before being ready; nil before the first answer
 	seen      int             // events of a simpler bus's array that were applied
 	trouble   string          // what was last reported, "" when all is well
+	since     time.Time       // when things stopped going well
 }
 
 // Run follows the log until ctx ends: it fetches what comes after the
@@ -59,14 +61,17 @@ const (
 
 func (f *follower) report(trouble string, err error) {
 	f.connected = false
-	if f.trouble != trouble {
+	if f.since.IsZero() {
+		f.since = time.Now()
+	}
+	if f.trouble != trouble && time.Since(f.since) > patience {
 		f.trouble = trouble
 		slog.Warn(trouble, "after", f.p.Checkpoint().String(), "error", err)
 	}
 }
 
 func (f *follower) recovered() {
-	f.connected = true
+	f.connected, f.since = true, time.Time{}
 	if f.trouble != "" {
 		f.trouble = ""
 		slog.Info("following the event bus again", "after", f.p.Checkpoint().String())

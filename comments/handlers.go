@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net/http"
+	"time"
+
+	"miniblog/internal/bus"
+	"miniblog/internal/event"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+const (
+	maxContent   = 10_000
+	defaultLimit = 100
+	maxLimit     = 1000
+	settleLimit  = 2 * time.Second // how long a writer waits to read its own write
+	arrivalLimit = time.Second     // how long a post may be on its way here
+)
+
+// comments answers the requests.
+type comments struct {
+	bus  *bus.Client
+	view *projection.Projection
+}
+
+// create answers POST /posts/{id}/comments. The comment's id is its event's
+// id; with an Idempotency-Key it is derived from the post and the key, so that
+// every attempt, on every replica, means the same comment.
+func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
+	post, err := postID(r)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Content string `json:"content"`
+	}
+	if err := service.ReadJSON(w, r, &in); err != nil {
+		return err
+	}
+	content, err := service.Text("content", in.Content, maxContent)
+	if err != nil {
+		return err
+	}
+	key, err := service.Key(r)
+	if err != nil {
+		return err
+	}
+	if err := c.awaitPost(r.Context(), post); err != nil {
+		return err
+	}
+	comment := event.Comment{ID: event.NewID(), Content: content, PostID: post, Status: event.Pending}
+	if key != "" {
+		comment.ID = event.DeriveID("comments", post, key)
+		if done, err := c.answer(w, r, comment, false); done || err != nil {
+			return err
+		}
+	}
+	e := event.New(comment.ID, "/comments", event.CommentCreated, post, comment)
+	receipt, err := c.bus.Publish(r.Context(), e)
+	if err != nil {
+		return err
+	}
+	if err := c.view.Settle(r.Context(), e, receipt.Sequence, settleLimit); err != nil {
+		return err
+	}
+	done, err := c.answer(w, r, comment, !receipt.Duplicate)
+	if err == nil && !done {
+		err = service.Unavailable(time.Second, nil, "The comment of this Idempotency-Key is not known here yet. Try again in a moment.")
+	}
+	if err == nil && !receipt.Duplicate {
+		slog.Info("comment created", "comment", comment.ID, "post", post, "event", e.ID, "sequence", receipt.Sequence.String())
+	}
+	return err
+}
+
+// answer sends the post's comments up to comment, with its text as its writer
+// sent it. One that is new is pending, whatever has become of it meanwhile,
+// and is answered even if it is still on its way here. One that is not new must
+// be known, else nothing is done; known with another text it was another
+// request, and that is a 422.
+func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.Comment, isNew bool) (done bool, err error) {
+	var thread []row
+	err = c.view.Read(r.Context(), func(tx *projection.Tx) error {
+		known, found, err := find(tx, comment.PostID, comment.ID)
+		if err != nil || !found && !isNew {
+			return err
+		}
+		if !found {
+			known.n = math.MaxInt64
+		}
+		if !isNew {
+			comment.Status = known.Status
+			if known.Content != comment.Content {
+				return service.Invalid("Idempotency-Key", "This Idempotency-Key was used for another comment on this post. Use a new key for a new comment.")
+			}
+		}
+		done = true
+		thread, err = until(tx, comment.PostID, known.n-1, maxLimit-1)
+		return err
+	})
+	if done && err == nil {
+		body := append(render(thread), ',')
+		if len(thread) == 0 {
+			body = body[:1]
+		}
+		body = append(comment.AppendTo(body, comment.Content), "]\n"...)
+		service.WriteBody(w, http.StatusCreated, "application/json", body)
+	}
+	return done, err
+}
+
+// awaitPost returns when the post is known, and a 404 if it does not become so
+// in time.
+func (c *comments) awaitPost(ctx context.Context, post string) error {
+	limit := time.NewTimer(arrivalLimit)
+	defer limit.Stop()
+	for {
+		changed := c.view.Changed()
+		var known bool
+		err := c.view.Read(ctx, func(tx *projection.Tx) (err error) {
+			known, err = isKnown(tx, post)
+			return err
+		})
+		if known || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return service.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// postID returns the id in the path; one that no post can have is a 404.
+func postID(r *http.Request) (string, error) {
+	id := r.PathValue("id")
+	if len(id) > event.MaxID {
+		return "", service.NewProblem(http.StatusNotFound, "There is no such post: an id has at most %d bytes.", event.MaxID)
+	}
+	return id, nil
+}
+
+// list answers GET /posts/{id}/comments.
+func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
+	post, err := postID(r)
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	limit, err := service.Limit(query, defaultLimit, maxLimit)
+	if err != nil {
+		return err
+	}
+	var thread []row
+	var more bool
+	err = c.view.Read(r.Context(), func(tx *projection.Tx) (err error) {
+		thread, more, err = after(tx, post, query.Get("after"), limit)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		service.LinkNext(w.Header(), r.URL, limit, "after", thread[len(thread)-1].ID)
+	}
+	service.WriteBody(w, http.StatusOK, "application/json", append(render(thread), "]\n"...))
+	return nil
+}
+
+// render writes comments as readers may see them, as an array without its end.
+func render(thread []row) []byte {
+	body := append(make([]byte, 0, 128*(len(thread)+2)), '[')
+	for i := range thread {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		c := &thread[i].Comment
+		body = c.AppendTo(body, c.Status.Readable(c.Content))
+	}
+	return body
+}
+
+// receive answers POST /events. A decision of moderation is a reaction's
+// cause: what readers see then is published, and comes back by fetch.
+func (c *comments) receive(w http.ResponseWriter, r *http.Request) error {
+	e, err := bus.Receive(w, r)
+	if err != nil {
+		return err
+	}
+	if e.Type == event.CommentModerated {
+		err = c.react(r.Context(), &e)
+	} else {
+		err = c.view.ApplyNow(e)
+	}
+	if err != nil {
+		return err
+	}
+	return service.WriteJSON(w, http.StatusOK, struct{}{})
+}
+
+func (c *comments) react(ctx context.Context, cause *event.Event) error {
+	comment, err := cause.Comment()
+	if err != nil || !comment.Status.Decided() {
+		return err
+	}
+	e := event.Reaction(*cause, "/comments", event.CommentUpdated, comment.PostID, comment)
+	receipt, err := c.bus.Publish(ctx, e)
+	if err != nil {
+		return err
+	}
+	slog.Debug("comment updated", "comment", comment.ID, "status", string(comment.Status), "event", e.ID, "sequence", receipt.Sequence.String())
+	return nil
+}

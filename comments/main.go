@@ -1,0 +1,39 @@
+// Comments is the command side of comments: it takes them in, publishes
+// CommentCreated, and answers moderation's decision with CommentUpdated.
+package main
+
+import (
+	"context"
+
+	"miniblog/internal/bus"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+func main() { service.Main("comments", "localhost:4001", open) }
+
+func open(_ context.Context, env *service.Env) (*service.Service, error) {
+	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
+	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
+	dir := env.Dir("DATA_DIR", "data/comments")
+	if env.Err() != nil {
+		return nil, nil // Run says what is wrong
+	}
+	client := bus.New(url)
+	view, err := projection.Open(projection.Config{Dir: dir, Bus: client, Schema: schema, Apply: apply})
+	if err != nil {
+		return nil, err
+	}
+	comments := &comments{bus: client, view: view}
+	return &service.Service{
+		Routes: map[string]service.Handler{
+			"POST /posts/{id}/comments": comments.create,
+			"GET /posts/{id}/comments":  comments.list,
+			"POST /events":              comments.receive,
+		},
+		Origins:    origins,
+		Ready:      view.Ready,
+		Background: []func(context.Context) error{view.Run},
+		Close:      view.Close,
+	}, nil
+}

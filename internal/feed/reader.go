@@ -1,0 +1,149 @@
+package feed
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"miniblog/internal/event"
+	"miniblog/internal/service"
+)
+
+const (
+	keepAlive = 15 * time.Second // how often an idle stream says that it is alive
+	lagLimit  = 5 * time.Second  // how long to wait for a sequence that is not here yet
+)
+
+// Serve answers a request for the stream until its reader leaves or ctx ends.
+// Last-Event-ID, or the parameter after, is the sequence that the reader knows
+// already; without it the stream starts with what comes next. checkpoint
+// returns the sequence up to which everything was published. Its error is a
+// problem.
+func (f *Feed) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request, checkpoint func() event.Sequence) error {
+	field, text := "Last-Event-ID", r.Header.Get("Last-Event-ID")
+	if text == "" {
+		field, text = "after", r.URL.Query().Get("after")
+	}
+	reader := reader{feed: f, checkpoint: checkpoint}
+	start := reader.startNow
+	if text != "" {
+		after, err := event.ParseSequence(text)
+		if err != nil {
+			return service.Invalid(field, "The %s cannot be used: %v.", field, err)
+		}
+		start, reader.after = reader.resume, after
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.Context(), cancel)()
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx must pass it on at once
+	reader.run(ctx, service.NewStream(w), start())
+	return nil
+}
+
+// reader is one connection.
+type reader struct {
+	feed       *Feed
+	checkpoint func() event.Sequence
+	after      event.Sequence // it knows the changes up to here
+	next       uint64         // number of the change to send next
+	resets     int            // of the feed, when the reader began
+}
+
+var alive = []byte(": alive\n\n")
+
+// run sends text, and then changes until ctx ends or the reader is gone, or so
+// slow that changes it has not seen are forgotten.
+func (r *reader) run(ctx context.Context, out *service.Stream, text []byte) {
+	tick := time.NewTicker(keepAlive)
+	defer tick.Stop()
+	lag := time.NewTimer(lagLimit)
+	defer lag.Stop()
+	for {
+		if _, err := out.Write(text); err != nil || out.Flush() != nil {
+			return
+		}
+		var changed <-chan struct{}
+		var inTime bool
+		if text, changed, inTime = r.take(); !inTime {
+			return
+		}
+		if len(text) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			text = alive
+		case <-lag.C:
+			if r.checkpoint() < r.after { // of another log, or too far ahead to wait for
+				text = r.startOver()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// startNow begins with the next change.
+func (r *reader) startNow() []byte {
+	r.feed.mu.Lock()
+	defer r.feed.mu.Unlock()
+	r.next, r.resets = r.feed.end, r.feed.resets
+	return alive
+}
+
+// resume begins after the last change that the reader knows, or makes it load
+// again if changes since then are forgotten.
+func (r *reader) resume() []byte {
+	r.feed.mu.Lock()
+	defer r.feed.mu.Unlock()
+	if r.after < r.feed.floor {
+		return r.startOverLocked()
+	}
+	r.next, r.resets = r.feed.end, r.feed.resets
+	// Those without a sequence say what is, so sending one again does no harm.
+	for first := r.feed.firstLocked(); r.next > first; r.next-- {
+		if s := r.feed.recent[r.next-1-first].sequence; s > 0 && s <= r.after {
+			break
+		}
+	}
+	return alive
+}
+
+func (r *reader) startOver() []byte {
+	r.feed.mu.Lock()
+	defer r.feed.mu.Unlock()
+	return r.startOverLocked()
+}
+
+// startOverLocked tells the reader to load again; what comes from now on is
+// sent. Its id is the checkpoint, so that coming back once more goes well.
+func (r *reader) startOverLocked() []byte {
+	r.next, r.resets, r.after = r.feed.end, r.feed.resets, 0
+	return NewChange(r.checkpoint(), "reset", struct{}{}).text
+}
+
+// take returns what there is to send, and what to wait for if that is nothing.
+// inTime is false if changes were forgotten before the reader took them: it
+// has to come back, and resumes or loads again.
+func (r *reader) take() (text []byte, changed <-chan struct{}, inTime bool) {
+	r.feed.mu.Lock()
+	defer r.feed.mu.Unlock()
+	if r.resets != r.feed.resets {
+		return r.startOverLocked(), nil, true
+	}
+	first := r.feed.firstLocked()
+	if r.next < first {
+		return nil, nil, false
+	}
+	for ; r.next < r.feed.end; r.next++ {
+		if c := &r.feed.recent[r.next-first]; c.sequence == 0 || c.sequence > r.after {
+			text = append(text, c.text...)
+		}
+	}
+	return text, r.feed.changed, true
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"miniblog/internal/feed"
+	"miniblog/internal/pagecache"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// query answers the requests.
+//
+//   - cache is cleared, and then feed told, at every commit that changed something.
+//   - epoch, threads and changes belong to apply and committed, of which one
+//     runs at a time.
+type query struct {
+	view     *projection.Projection
+	cache    pagecache.Cache[selection]
+	feed     *feed.Feed
+	stopping context.Context // ends when the service begins to stop
+
+	epoch   int
+	threads map[string]thread
+	changes []change
+}
+
+// selection is what a page of posts is asked for by.
+type selection struct {
+	limit      int
+	before, id string
+}
+
+// list answers GET /posts.
+func (q *query) list(w http.ResponseWriter, r *http.Request) error {
+	s := selection{limit: defaultLimit}
+	if r.URL.RawQuery != "" {
+		params := r.URL.Query()
+		limit, err := service.Limit(params, defaultLimit, maxLimit)
+		if err != nil {
+			return err
+		}
+		s = selection{limit, params.Get("before"), params.Get("id")}
+	}
+	page, err := q.cache.Get(r.Context(), s, func(ctx context.Context) (*pagecache.Page, error) {
+		return q.render(ctx, s, r.URL)
+	})
+	if err != nil {
+		return err
+	}
+	page.Send(w, r)
+	return nil
+}
+
+// live answers GET /posts/live.
+func (q *query) live(w http.ResponseWriter, r *http.Request) error {
+	return q.feed.Serve(q.stopping, w, r, q.view.Checkpoint)
+}

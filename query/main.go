@@ -1,0 +1,44 @@
+// Query is the read side: posts with their comments, as they are and as they
+// change.
+package main
+
+import (
+	"context"
+
+	"miniblog/internal/bus"
+	"miniblog/internal/feed"
+	"miniblog/internal/projection"
+	"miniblog/internal/service"
+)
+
+func main() { service.Main("query", "localhost:4002", open) }
+
+func open(ctx context.Context, env *service.Env) (*service.Service, error) {
+	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
+	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
+	dir := env.Dir("DATA_DIR", "data/query")
+	if env.Err() != nil {
+		return nil, nil // Run says what is wrong
+	}
+	q := &query{stopping: ctx}
+	view, err := projection.Open(projection.Config{
+		Dir: dir, Bus: bus.New(url),
+		Schema: schema, Apply: q.apply, Committed: q.committed, Dropped: q.dropped,
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.view, q.feed = view, feed.New(view.Checkpoint())
+	return &service.Service{
+		Routes: map[string]service.Handler{
+			"GET /posts":      q.list,
+			"GET /posts/{$}":  q.list,
+			"GET /posts/live": q.live,
+			"POST /events":    view.Receive,
+		},
+		Origins:    origins,
+		Ready:      view.Ready,
+		Background: []func(context.Context) error{view.Run},
+		Close:      view.Close,
+	}, nil
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"miniblog/internal/event"
+	"miniblog/internal/feed"
+	"miniblog/internal/projection"
+)
+
+// schema: n is the order in which posts came, k a comment's number within its
+// post, from 1: the last k is the count. A post without a title is one that
+// only its comments have told of so far. Text that is withheld is not stored.
+const schema = `
+CREATE TABLE posts (
+	n     INTEGER PRIMARY KEY,
+	id    TEXT NOT NULL UNIQUE,
+	title TEXT
+);
+CREATE TABLE comments (
+	n       INTEGER PRIMARY KEY,
+	post    INTEGER NOT NULL REFERENCES posts (n),
+	k       INTEGER NOT NULL,
+	id      TEXT NOT NULL UNIQUE,
+	status  TEXT NOT NULL,
+	content TEXT NOT NULL
+);
+CREATE INDEX comments_of_post ON comments (post, k)`
+
+// thread is what has to be known of a post to add a comment.
+type thread struct{ n, comments int64 }
+
+// maxThreads bounds how many threads are kept in memory between batches.
+const maxThreads = 100_000
+
+// arrival is a comment as the events of one batch leave it.
+type arrival struct {
+	event.Comment
+	known bool // it was stored before
+}
+
+// change is what one event changed: a post, or the status of a comment.
+type change struct {
+	sequence event.Sequence
+	post     event.Post
+	comment  *arrival // nil for a post
+	status   event.Status
+}
+
+// apply adds posts and comments and keeps decisions. Events may come twice, and
+// from a bus without order in any order: a comment's first event adds it, and
+// a decision is never taken back by an event that is older. All that a batch
+// says of a comment is written at once; where batches begin and end makes no
+// difference to what is stored.
+func (q *query) apply(tx *projection.Tx, events []event.Event) error {
+	if q.threads == nil || q.epoch != tx.Epoch || len(q.threads) > maxThreads {
+		q.threads, q.epoch = make(map[string]thread), tx.Epoch
+	}
+	q.changes = q.changes[:0]
+	var batch []*arrival
+	met := make(map[string]*arrival)
+	for i := range events {
+		switch e := &events[i]; e.Type {
+		case event.PostCreated:
+			post, err := e.Post()
+			if err != nil {
+				projection.Skip(e, err)
+				continue
+			}
+			if _, err = tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL", post.ID, post.Title); err != nil {
+				return err
+			}
+			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
+		case event.CommentCreated, event.CommentUpdated:
+			comment, err := e.Comment()
+			if err != nil {
+				projection.Skip(e, err)
+				continue
+			}
+			if err := q.meet(tx, comment.PostID); err != nil {
+				return err
+			}
+			comment.Content = comment.Status.Readable(comment.Content)
+			a := met[comment.ID]
+			if a == nil {
+				a = &arrival{Comment: comment}
+				met[comment.ID], batch = a, append(batch, a)
+			} else if comment.Status.Decided() {
+				a.Status, a.Content = comment.Status, comment.Content
+			}
+			q.changes = append(q.changes, change{sequence: e.Sequence, comment: a, status: comment.Status})
+		}
+	}
+	for _, a := range batch {
+		if err := q.store(tx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meet makes sure that the thread of a post is known, and adds the post if it
+// is new.
+func (q *query) meet(tx *projection.Tx, post string) error {
+	if _, known := q.threads[post]; known {
+		return nil
+	}
+	var t thread
+	known, err := tx.Get("SELECT n, (SELECT coalesce(max(k), 0) FROM comments WHERE post = posts.n) FROM posts WHERE id = ?", []any{post}, &t.n, &t.comments)
+	if err != nil {
+		return err
+	}
+	if !known {
+		result, err := tx.Exec("INSERT INTO posts (id) VALUES (?)", post)
+		if err != nil {
+			return err
+		}
+		if t.n, err = result.LastInsertId(); err != nil {
+			return err
+		}
+	}
+	q.threads[post] = t
+	return nil
+}
+
+// store adds a comment, or decides on one that was stored before.
+func (q *query) store(tx *projection.Tx, a *arrival) error {
+	t := q.threads[a.PostID]
+	result, err := tx.Exec("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		t.n, t.comments+1, a.ID, string(a.Status), a.Content)
+	if err != nil {
+		return err
+	}
+	if added, err := result.RowsAffected(); err != nil || added > 0 {
+		t.comments++
+		q.threads[a.PostID] = t
+		return err
+	}
+	a.known = true
+	if a.Status.Decided() {
+		_, err = tx.Exec("UPDATE comments SET status = ?, content = ? WHERE id = ?", string(a.Status), a.Content, a.ID)
+	}
+	return err
+}
+
+// committed makes what was applied visible.
+func (q *query) committed([]event.Event) {
+	changes := q.changes
+	if len(changes) == 0 {
+		return
+	}
+	q.cache.Clear()
+	if skipped := len(changes) - feed.Size; skipped > 0 { // catching up: nobody can follow that
+		q.feed.Skip(changes[skipped-1].sequence)
+		changes = changes[skipped:]
+	}
+	news := make([]feed.Change, 0, len(changes))
+	for _, c := range changes {
+		switch a := c.comment; {
+		case a == nil:
+			news = append(news, feed.NewChange(c.sequence, "post", c.post))
+		case c.status.Decided() || !a.known: // a comment that was known is not new
+			comment := event.Comment{ID: a.ID, PostID: a.PostID, Status: c.status, Content: c.status.Readable(a.Content)}
+			news = append(news, feed.NewChange(c.sequence, "comment", comment))
+		}
+	}
+	q.feed.Publish(news)
+}
+
+// dropped says that all that was seen is gone.
+func (q *query) dropped() {
+	q.cache.Clear()
+	q.feed.Reset()
+}
