@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -49,6 +50,8 @@ type Log struct {
 	rolled chan struct{} // tells the sealer that a segment is full; holds one
 	stop   context.CancelFunc
 	done   sync.WaitGroup // writer and sealer
+
+	busyUntil atomic.Int64 // Unix nanoseconds; the sealer gives way until then
 
 	mu       sync.Mutex
 	waiting  []*request

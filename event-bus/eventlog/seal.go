@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -76,7 +77,7 @@ func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
 	}
 	sealed := &segment{name: name, file: f, first: s.first, last: s.first - 1, sealed: true}
 	err = func() error {
-		if err := sealed.copyFrom(ctx, s); err != nil {
+		if err := sealed.copyFrom(ctx, s, l.giveWay); err != nil {
 			return err
 		}
 		index := appendIndex(nil, sealed.entries, sealed.last)
@@ -98,9 +99,31 @@ func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
 	return sealed, nil
 }
 
+// Sealing waits while publishers do, for they need the processor more, but not
+// beyond this many full segments.
+const (
+	busyFor     = 50 * time.Millisecond // after somebody had to wait for the writer
+	mostWaiting = 16
+)
+
+// giveWay blocks while the writer is busy.
+func (l *Log) giveWay(ctx context.Context) error {
+	for time.Now().UnixNano() < l.busyUntil.Load() && len(l.unsealed()) < mostWaiting {
+		select {
+		case <-time.After(busyFor):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return ctx.Err()
+}
+
 // copyFrom writes the events of s in large frames. Each event of s is decoded
 // and checked on the way: damage is not copied.
-func (s *segment) copyFrom(ctx context.Context, from *segment) error {
+// giveWay blocks while others need the machine more, or returns ctx's error.
+func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(context.Context) error) error {
 	encoder := newEncoder(zstd.SpeedBetterCompression)
 	var lines, pending, frame []byte
 	count := uint32(0)
@@ -120,7 +143,7 @@ func (s *segment) copyFrom(ctx context.Context, from *segment) error {
 		}
 		s.add(b)
 		pending, count = pending[:0], 0
-		return ctx.Err()
+		return giveWay(ctx)
 	}
 	next := s.first
 	for _, e := range from.entries {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 
 	"miniblog/internal/event"
 )
@@ -103,6 +104,9 @@ func (l *Log) takeGroup() []*request {
 	}
 	group := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
+	if n > 1 || len(l.waiting) > 0 { // they came while the last batch was written
+		l.busyUntil.Store(time.Now().Add(busyFor).UnixNano())
+	}
 	return group
 }
 

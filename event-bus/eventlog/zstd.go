@@ -23,7 +23,7 @@ var decoder = sync.OnceValue(func() *zstd.Decoder {
 
 // newEncoder returns an encoder for EncodeAll from one goroutine at a time.
 func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithWindowSize(window))
 	if err != nil {
 		panic("eventlog: options of an encoder: " + err.Error())
 	}

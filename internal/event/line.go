@@ -6,8 +6,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A line is an event as the log holds it and as the wire carries it: compact
-// JSON without a newline, its members always in this order, so that the
+// A line is an event as the log holds it and as the wire carries it: JSON
+// without a newline, its members always in this order, so that the
 // sequence can be put in place and the head be read without decoding.
 //
 //	{"specversion":"1.0","sequence":"00000000000000000042","id":"…","type":"…",
@@ -17,8 +17,9 @@ const (
 	sequenceEnd = len(linePrefix) + SequenceDigits
 )
 
-// AppendLine appends e as a line to b. Data and Extensions must be valid JSON,
-// compact or not; strings must be valid UTF-8.
+// AppendLine appends e as a line to b. Data and Extensions must be valid JSON;
+// Extensions an object without white space around it. Strings must be valid
+// UTF-8, or the error says which is not.
 func AppendLine(b []byte, e *Event) ([]byte, error) {
 	b = append(b, linePrefix...)
 	b = e.Sequence.Append(b)
@@ -36,20 +37,27 @@ func AppendLine(b []byte, e *Event) ([]byte, error) {
 		}
 	}
 	if len(e.Extensions) > len(`{}`) {
-		if err := e.Extensions.Compact(); err != nil {
-			return b, err
-		}
-		if members := e.Extensions[1 : len(e.Extensions)-1]; len(members) > 0 {
-			b = append(append(b, ','), members...)
-		}
+		b = appendOneLine(append(b, ','), e.Extensions[1:len(e.Extensions)-1])
 	}
 	if len(e.Data) > 0 {
-		if err := e.Data.Compact(); err != nil {
-			return b, err
-		}
-		b = append(append(b, `,"data":`...), e.Data...)
+		b = appendOneLine(append(b, dataName...), e.Data)
 	}
 	return append(b, '}'), nil
+}
+
+// appendOneLine appends JSON without newlines: where JSON has any they are
+// white space, for within a string they are escaped.
+func appendOneLine(b []byte, value jsontext.Value) []byte {
+	start := len(b)
+	b = append(b, value...)
+	for line := b[start:]; ; {
+		i := bytes.IndexByte(line, '\n')
+		if i < 0 {
+			return b
+		}
+		line[i] = ' '
+		line = line[i+1:]
+	}
 }
 
 // PutSequence writes s into a line of AppendLine.

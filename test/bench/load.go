@@ -1,29 +1,27 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
 
 // load is a closed loop: each connection sends its next request when the last
-// one is answered. It speaks just enough HTTP/1.1 to cost little beside what is
-// measured.
+// one is answered. It calls as services call one another, with net/http.
 type load struct {
-	addr        string
+	url         string
+	contentType string // of a POST; without it, it is a GET
 	connections int
-	// request returns the bytes of the next request of a connection; they are
-	// used before it is called again for that connection.
-	request func(connection, n int) []byte
-	length  time.Duration
+	// body returns the next body of a connection; it is used before the next
+	// one is asked for.
+	body   func(connection, n int) []byte
+	length time.Duration
 }
 
 // measured is what a load came to.
@@ -48,14 +46,24 @@ const warmup = 500 * time.Millisecond
 
 // run blocks until the load is over. An answer that is no success is an error.
 func (l load) run(ctx context.Context) (measured, error) {
-	ctx, cancel := context.WithTimeout(ctx, warmup+l.length)
-	defer cancel()
+	transport := &http.Transport{MaxIdleConnsPerHost: l.connections, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
 	start := time.Now().Add(warmup)
+	end := start.Add(l.length)
 	perConnection := make([][]time.Duration, l.connections)
 	errs := make([]error, l.connections)
 	var all sync.WaitGroup
 	for c := range l.connections {
-		all.Go(func() { perConnection[c], errs[c] = l.connection(ctx, c, start) })
+		all.Go(func() {
+			for n := 0; ctx.Err() == nil && time.Now().Before(end) && errs[c] == nil; n++ {
+				sent := time.Now()
+				errs[c] = l.send(ctx, client, c, n)
+				if sent.After(start) {
+					perConnection[c] = append(perConnection[c], time.Since(sent))
+				}
+			}
+		})
 	}
 	all.Wait()
 	m := measured{elapsed: time.Since(start)}
@@ -64,69 +72,31 @@ func (l load) run(ctx context.Context) (measured, error) {
 	}
 	slices.Sort(m.waits)
 	m.requests = len(m.waits)
-	return m, errors.Join(errs...)
+	return m, errors.Join(errors.Join(errs...), ctx.Err())
 }
 
-func (l load) connection(ctx context.Context, c int, start time.Time) (waits []time.Duration, err error) {
-	conn, err := net.Dial("tcp", l.addr)
-	if err != nil {
-		return nil, err
+// send sends one request and reads its answer.
+func (l load) send(ctx context.Context, client *http.Client, c, n int) error {
+	method, body := http.MethodGet, io.Reader(nil)
+	if l.contentType != "" {
+		method, body = http.MethodPost, bytes.NewReader(l.body(c, n))
 	}
-	defer conn.Close()
-	answers := bufio.NewReaderSize(conn, 64<<10)
-	for n := 0; ctx.Err() == nil; n++ {
-		sent := time.Now()
-		if _, err := conn.Write(l.request(c, n)); err != nil {
-			return nil, err
-		}
-		if err := skipAnswer(answers); err != nil {
-			return nil, fmt.Errorf("%s: %w", l.addr, err)
-		}
-		if sent.After(start) {
-			waits = append(waits, time.Since(sent))
-		}
-	}
-	return waits, nil
-}
-
-// skipAnswer reads one answer with a Content-Length.
-func skipAnswer(r *bufio.Reader) error {
-	status, err := r.ReadSlice('\n')
+	request, err := http.NewRequestWithContext(ctx, method, l.url, body)
 	if err != nil {
 		return err
 	}
-	if len(status) < 12 || status[9] != '2' {
-		rest, _ := r.Peek(r.Buffered())
-		return fmt.Errorf("answered %q %q", status, rest)
+	if l.contentType != "" {
+		request.Header.Set("Content-Type", l.contentType)
 	}
-	length := -1
-	for {
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		if len(line) <= 2 {
-			break
-		}
-		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return err
-			}
-		}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
 	}
-	if length < 0 {
-		return errors.New("the answer has no Content-Length")
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		text, _ := io.ReadAll(answer.Body)
+		return fmt.Errorf("%s answered %s: %s", l.url, answer.Status, text)
 	}
-	_, err = io.CopyN(io.Discard, r, int64(length))
+	_, err = io.Copy(io.Discard, answer.Body)
 	return err
-}
-
-// post returns the bytes of a POST.
-func post(path, contentType string, body []byte) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, contentType, len(body), body)
-}
-
-// get returns the bytes of a GET.
-func get(path string) []byte {
-	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path)
 }

@@ -36,7 +36,8 @@ func (b *bench) beside(ctx context.Context, l load) (got, bare measured, err err
 		return got, bare, err
 	}
 	defer p.stop()
-	half := load{addr: addr, connections: l.connections, length: l.length / 2, request: func(int, int) []byte { return hello }}
+	half := l
+	half.url, half.length = "http://"+addr+"/", l.length/2
 	before, err := half.run(ctx)
 	if err != nil {
 		return got, bare, err
@@ -49,15 +50,13 @@ func (b *bench) beside(ctx context.Context, l load) (got, bare measured, err err
 	return got, bare, err
 }
 
-var hello = post("/", "application/json", []byte(`{"title":"hello"}`))
-
 // publishing measures the bus alone: durable, one event a request and in batches.
 func (b *bench) publishing(ctx context.Context, o options) error {
 	bus, err := b.start(ctx, "event-bus", "publish", noSubscribers(b.dir))
 	if err != nil {
 		return err
 	}
-	l := load{addr: bus.addr, connections: 64, length: o.length, request: newBlog(1).singles(64)}
+	l := load{url: "http://" + bus.addr + "/events", contentType: "application/json", connections: 64, length: o.length, body: newBlog(1).singles(64)}
 	got, bare, err := b.beside(ctx, l)
 	if err != nil {
 		return err
@@ -65,7 +64,7 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 	b.rate("publish one event a request, durable, 64 connections", got, bare, 0.40)
 
 	const size, connections = 1000, 4
-	l = load{addr: bus.addr, connections: connections, length: o.length, request: newBlog(2).batches(size, connections)}
+	l = load{url: l.url, contentType: "application/cloudevents-batch+json", connections: connections, length: o.length, body: newBlog(2).batches(size, connections)}
 	batches, err := l.run(ctx)
 	if err != nil {
 		return err
@@ -75,7 +74,7 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 	return nil
 }
 
-// singles returns requests that publish one event each; the ids are new every time.
+// singles returns bodies that publish one event each; the ids are new every time.
 func (b *blog) singles(connections int) func(int, int) []byte {
 	templates := make([][]byte, connections)
 	ids := make([][]byte, connections) // within the template
@@ -86,7 +85,7 @@ func (b *blog) singles(connections int) func(int, int) []byte {
 		if err != nil {
 			panic(err)
 		}
-		templates[c] = post("/events", "application/json", line)
+		templates[c] = line
 		at := strings.Index(string(templates[c]), id)
 		ids[c] = templates[c][at : at+len(id)]
 	}
@@ -96,13 +95,13 @@ func (b *blog) singles(connections int) func(int, int) []byte {
 	}
 }
 
-// batches returns requests that publish size events each. The events are made
-// beforehand; each request gets ids of its own by counting up their last digits.
+// batches returns bodies that publish size events each. The events are made
+// beforehand; each body gets ids of its own by counting up their last digits.
 func (b *blog) batches(size, connections int) func(int, int) []byte {
 	templates := make([][]byte, connections)
 	ids := make([][][]byte, connections)
 	for c := range templates {
-		templates[c] = post("/events", "application/cloudevents-batch+json", b.batch(size))
+		templates[c] = b.batch(size)
 		rest := templates[c]
 		for {
 			at := strings.Index(string(rest), `"sequence":"00000000000000000000","id":"`)
@@ -147,11 +146,14 @@ func (b *bench) posts(ctx context.Context, o options) error {
 		return err
 	}
 	titles := newBlog(3)
-	requests := make([][]byte, 512)
-	for i := range requests {
-		requests[i] = post("/posts/create", "application/json", fmt.Appendf(nil, `{"title":"%s"}`, titles.text(8)))
+	bodies := make([][]byte, 512)
+	for i := range bodies {
+		bodies[i] = fmt.Appendf(nil, `{"title":"%s"}`, titles.text(8))
 	}
-	l := load{addr: posts.addr, connections: 32, length: o.length, request: func(c, n int) []byte { return requests[(c*31+n)%len(requests)] }}
+	l := load{
+		url: "http://" + posts.addr + "/posts/create", contentType: "application/json", connections: 32, length: o.length,
+		body: func(c, n int) []byte { return bodies[(c*31+n)%len(bodies)] },
+	}
 	got, bare, err := b.beside(ctx, l)
 	if err != nil {
 		return err
@@ -169,15 +171,13 @@ func (b *bench) posts(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	l = load{addr: query.addr, connections: 64, length: o.length, request: func(int, int) []byte { return pageOfPosts }}
+	l = load{url: "http://" + query.addr + "/posts?limit=20", connections: 64, length: o.length}
 	if got, bare, err = b.beside(ctx, l); err != nil {
 		return err
 	}
 	b.rate("GET /posts, 20 with comments out of 10,000, 64 connections", got, bare, 0.40)
 	return nil
 }
-
-var pageOfPosts = get("/posts?limit=20")
 
 // fill publishes n events in batches.
 func (b *bench) fill(ctx context.Context, bus *process, from *blog, n int) error {
