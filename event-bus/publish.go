@@ -1,17 +1,13 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"miniblog/event-bus/eventlog"
@@ -54,15 +50,16 @@ type batchReceipt struct {
 
 // publish stores what it is sent and answers when that is on disk.
 func (b *bus) publish(w http.ResponseWriter, r *http.Request) error {
-	if r.Header.Get("Ce-Specversion") != "" || r.Header.Get("Ce-Type") != "" {
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case mediaType == batched:
+		return b.publishBatch(w, r)
+	case mediaType != structured && isBinary(r.Header):
 		e, err := readBinary(w, r)
 		if err != nil {
 			return err
 		}
 		return b.storeOne(w, r, e)
-	}
-	if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType == batched {
-		return b.publishBatch(w, r)
 	}
 	body, _, err := service.ReadBody(w, r, service.MaxBody, plainJSON, structured, batched)
 	if err != nil {
@@ -192,70 +189,4 @@ func prepare(e *event.Event, at string) (eventlog.Record, error) {
 		return eventlog.Record{}, err
 	}
 	return eventlog.Record{ID: e.ID, Line: line}, nil
-}
-
-// readBinary reads an event in CloudEvents' binary mode (HTTP protocol binding
-// 1.0, section 3.1): attributes in headers, the data as body.
-func readBinary(w http.ResponseWriter, r *http.Request) (e event.Event, err error) {
-	body, mediaType, err := service.ReadBody(w, r, service.MaxBody)
-	if err != nil {
-		return e, err
-	}
-	extensions := map[string]string{}
-	for name, values := range r.Header {
-		attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
-		if !ok {
-			continue
-		}
-		value, err := url.PathUnescape(values[0])
-		if err != nil || !utf8.ValidString(value) {
-			return e, service.NewProblem(http.StatusBadRequest, "The header %q is not percent-encoded UTF-8.", name)
-		}
-		switch attribute {
-		case "specversion":
-			e.SpecVersion = value
-		case "id":
-			e.ID = value
-		case "source":
-			e.Source = value
-		case "type":
-			e.Type = value
-		case "time":
-			e.Time = value
-		case "subject":
-			e.Subject = value
-		case "sequence", "data", "data_base64":
-		default:
-			extensions[attribute] = value
-		}
-	}
-	if err := putData(&e, extensions, body, mediaType); err != nil {
-		return e, err
-	}
-	if len(extensions) > 0 {
-		e.Extensions, err = json.Marshal(extensions, json.Deterministic(true))
-	}
-	return e, err
-}
-
-// putData puts a body into e as the JSON event format has it (section 3.1):
-// JSON as it is, text as a string, anything else in base64.
-func putData(e *event.Event, extensions map[string]string, body []byte, mediaType string) (err error) {
-	if len(body) == 0 {
-		return nil
-	}
-	if mediaType == "" || mediaType == plainJSON || strings.HasSuffix(mediaType, "+json") {
-		if !jsontext.Value(body).IsValid() {
-			return service.NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8.")
-		}
-		e.Data = body
-		return nil
-	}
-	extensions["datacontenttype"] = mediaType
-	if strings.HasPrefix(mediaType, "text/") && utf8.Valid(body) {
-		e.Data, err = json.Marshal(string(body))
-		return err
-	}
-	extensions["data_base64"] = base64.StdEncoding.EncodeToString(body)
-	return nil
 }
