@@ -41,7 +41,7 @@ func stopSignals(out *terminal) (stop, kill context.Context) {
 	go func() { // for as long as the program runs
 		<-signals
 		first := time.Now()
-		out.say("\nStopping; once more kills what still runs.")
+		out.say("\nStopping. Ctrl-C once more kills what still runs.")
 		doStop()
 		for range signals {
 			if time.Since(first) > sameSignal {
