@@ -2,11 +2,8 @@ package deploy
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"miniblog/test/harness"
 )
 
 // blog is the six programs as processes, each with a port of its own.
@@ -29,7 +28,7 @@ type command func(t *testing.T, service string, variables []string) *exec.Cmd
 // stopped when the test ends, and must stop well.
 func startBlog(t *testing.T, run command) *blog {
 	t.Helper()
-	b := &blog{addr: map[string]string{"event-bus": freeAddress(t)}}
+	b := &blog{addr: map[string]string{"event-bus": harness.FreeAddress(t)}}
 	busURL := "EVENT_BUS_URL=http://" + b.addr["event-bus"]
 	for _, service := range []string{"client", "comments", "moderation", "posts", "query"} {
 		variables := []string{"ADDR=127.0.0.1:0"}
@@ -50,11 +49,12 @@ func startBlog(t *testing.T, run command) *blog {
 	}
 	start(t, "event-bus", run(t, "event-bus", []string{"ADDR=" + b.addr["event-bus"], "SUBSCRIBERS_FILE=" + file}))
 	for service, addr := range b.addr {
-		eventually(t, service+" is ready", func(ctx context.Context) error {
-			if status, body := send(ctx, t, "GET", "http://"+addr+"/readyz", ""); status != http.StatusOK {
-				return fmt.Errorf("it answers %d: %s", status, body)
+		harness.Eventually(t, limit, func() error {
+			answer, err := harness.Send(t.Context(), "GET", "http://"+addr+"/readyz", "")
+			if err == nil && answer.Status != http.StatusOK {
+				err = fmt.Errorf("%s answers %d: %s", service, answer.Status, answer.Body)
 			}
-			return nil
+			return err
 		})
 	}
 	return b
@@ -78,8 +78,8 @@ func start(t *testing.T, service string, cmd *exec.Cmd) (addr string) {
 			var line struct{ Msg, Addr string }
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
 				listening <- line.Addr
-			} else if os.Getenv("VERBOSE") != "" || line.Msg == "" {
-				t.Logf("%s: %s", service, lines.Text())
+			} else {
+				t.Logf("%s", lines.Text())
 			}
 		}
 	}()
@@ -101,59 +101,8 @@ func start(t *testing.T, service string, cmd *exec.Cmd) (addr string) {
 	return ""
 }
 
-// freeAddress returns an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // limit is how long anything may take.
 const limit = 30 * time.Second
-
-// eventually waits until check returns nil.
-func eventually(t *testing.T, what string, check func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	for {
-		err := check(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not after %v: %v", what, limit, err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// send sends a request; status 0 and the error as body if there is no answer.
-func send(ctx context.Context, t *testing.T, method, url, body string) (status int, answer string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return resp.StatusCode, string(text)
-}
 
 // needs skips the test where a program is missing, and fails it in CI.
 func needs(t *testing.T, program, debianPackage string) string {

@@ -1,17 +1,17 @@
 package deploy
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"miniblog/test/harness"
 )
 
 // images are the six images, built by buildah into a store of their own.
@@ -51,7 +51,7 @@ func buildImages(t *testing.T) *images {
 		t.Fatal(err)
 	}
 	i := &images{env: append(os.Environ(), "CONTAINERS_STORAGE_CONF="+config, "BUILDAH_ISOLATION=chroot"), mounts: map[string]string{}}
-	build := exec.Command(filepath.Join(root, "infra/images-offline.sh"))
+	build := exec.Command(filepath.Join(root, "infra/images-offline.sh"), "--layers=false")
 	build.Env = i.env
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("infra/images-offline.sh: %v\n%s", err, out)
@@ -153,19 +153,13 @@ func TestImagesHoldTheirProgramAndNothingElse(t *testing.T) {
 	// The same images, so that they are built once.
 	t.Run("they run the blog, read-only and as their user", func(t *testing.T) {
 		blog := startBlog(t, built.run)
-		var post struct{ ID string }
-		status, body := send(t.Context(), t, "POST", "http://"+blog.addr["posts"]+"/posts/create", `{"title":"From an image"}`)
-		if err := json.Unmarshal([]byte(body), &post); err != nil || status != http.StatusCreated {
-			t.Fatalf("creating a post: %d %s", status, body)
-		}
-		status, body = send(t.Context(), t, "POST", "http://"+blog.addr["comments"]+"/posts/"+post.ID+"/comments", `{"content":"Fine"}`)
-		if status != http.StatusCreated {
-			t.Fatalf("commenting: %d %s", status, body)
-		}
-		eventually(t, "the comment is approved", func(ctx context.Context) error {
-			status, body := send(ctx, t, "GET", "http://"+blog.addr["query"]+"/posts?id="+post.ID, "")
-			if status != http.StatusOK || !strings.Contains(body, `"approved"`) {
-				return fmt.Errorf("%d %s", status, body)
+		api := harness.API{PostsURL: "http://" + blog.addr["posts"], CommentsURL: "http://" + blog.addr["comments"], QueryURL: "http://" + blog.addr["query"]}
+		post := api.MustPost(t, "From an image")
+		api.MustComment(t, post.ID, "Fine")
+		harness.Eventually(t, limit, func() error {
+			posts, err := api.ListBlog(t.Context())
+			if err != nil || len(posts) != 1 || len(posts[0].Comments) != 1 || posts[0].Comments[0].Status != "approved" {
+				return fmt.Errorf("the comment is not approved: %+v %v", posts, err)
 			}
 			return nil
 		})
