@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// asset is one file as it is sent.
+type asset struct {
+	contentType string
+	etag        string // strong, without quotes; "" if the file may change while we run
+	plain       []byte
+	gzipped     []byte // nil if that would not be smaller
+}
+
+// newAsset returns a file that does not change while the program runs.
+func newAsset(name string, body []byte) *asset {
+	sum := sha256.Sum256(body)
+	a := &asset{contentType: contentType(name), etag: hex.EncodeToString(sum[:12]), plain: body}
+	var zipped bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level exists,
+	z.Write(body)                                              // and memory takes every write
+	z.Close()
+	if zipped.Len() < len(body) {
+		a.gzipped = zipped.Bytes()
+	}
+	return a
+}
+
+// contentType does not ask the machine, whose table of types may differ or be
+// missing.
+func contentType(name string) string {
+	switch extension := path.Ext(name); extension {
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	case ".json":
+		return "application/json"
+	case ".md", ".txt", "":
+		return "text/plain; charset=utf-8"
+	default:
+		if t := mime.TypeByExtension(extension); t != "" {
+			return t
+		}
+		return "application/octet-stream"
+	}
+}
+
+// serve sends the file. A browser may keep it but has to ask each time whether
+// it is still the same (304), so that an upgrade shows at once.
+func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", a.contentType)
+	body := a.plain
+	if a.etag == "" {
+		h.Set("Cache-Control", "no-store")
+	} else {
+		h.Set("Cache-Control", "no-cache")
+		etag := a.etag
+		if a.gzipped != nil {
+			h.Add("Vary", "Accept-Encoding")
+			if acceptsGzip(r) {
+				h.Set("Content-Encoding", "gzip")
+				body, etag = a.gzipped, etag+"-gzip"
+			}
+		}
+		h.Set("ETag", strconv.Quote(etag))
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// acceptsGzip reports whether the request names gzip and does not refuse it.
+func acceptsGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, weight, weighted := strings.Cut(strings.TrimSpace(coding), ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
+		}
+		_, number, _ := strings.Cut(weight, "=")
+		q, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		return !weighted || err == nil && q > 0
+	}
+	return false
+}
