@@ -79,3 +79,20 @@ func storedOnce(t *testing.T, events []harness.Event) {
 		}
 	}
 }
+
+// caughtUp waits until every subscriber of the bus has all events.
+func caughtUp(t *testing.T, api harness.API) {
+	t.Helper()
+	harness.Eventually(t, limit, func() error {
+		subscribers, err := api.ListSubscribers(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, s := range subscribers {
+			if s.Lag > 0 || s.DeadLetterCount > 0 {
+				return fmt.Errorf("subscriber %s is %s: %d events behind, %d dead letters, last error %q", s.Name, s.State, s.Lag, s.DeadLetterCount, s.LastError)
+			}
+		}
+		return nil
+	})
+}

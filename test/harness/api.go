@@ -42,6 +42,16 @@ type Event struct {
 	Data     json.RawMessage `json:"data"`
 }
 
+// SubscriberStatus is how a subscriber of the bus is doing.
+type SubscriberStatus struct {
+	Name            string `json:"name"`
+	Cursor          string `json:"cursor"`
+	Lag             int    `json:"lag"`
+	State           string `json:"state"`
+	LastError       string `json:"lastError"`
+	DeadLetterCount int    `json:"deadLetterCount"`
+}
+
 // Answer is an HTTP response that has been read.
 type Answer struct {
 	Status int
@@ -155,6 +165,13 @@ func (a API) ListComments(ctx context.Context, postID string) ([]Comment, error)
 // ListEvents returns the whole log.
 func (a API) ListEvents(ctx context.Context) ([]Event, error) {
 	return list(ctx, a.BusURL+"/events", func(body []byte) (all []Event, err error) {
+		return all, json.Unmarshal(body, &all)
+	})
+}
+
+// ListSubscribers returns how the subscribers of the bus are doing.
+func (a API) ListSubscribers(ctx context.Context) ([]SubscriberStatus, error) {
+	return list(ctx, a.BusURL+"/subscribers", func(body []byte) (all []SubscriberStatus, err error) {
 		return all, json.Unmarshal(body, &all)
 	})
 }
