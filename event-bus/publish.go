@@ -76,7 +76,7 @@ func (b *bus) publish(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (b *bus) storeOne(w http.ResponseWriter, r *http.Request, e event.Event) error {
-	record, err := prepare(&e, "")
+	_, record, err := prepare(make([]byte, 0, envelope+len(e.Data)+len(e.Extensions)), &e)
 	if err != nil {
 		return err
 	}
@@ -110,9 +110,10 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 		return service.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
 	}
 	records := make([]eventlog.Record, len(events))
+	lines := make([]byte, 0, len(body)+envelope*len(events)) // of all records, one behind the other
 	for i := range events {
-		if records[i], err = prepare(&events[i], fmt.Sprintf("%d/", i)); err != nil {
-			return err
+		if lines, records[i], err = prepare(lines, &events[i]); err != nil {
+			return at(i, err)
 		}
 	}
 	positions, err := b.log.Append(r.Context(), records)
@@ -151,17 +152,39 @@ func refused(err error) error {
 	return p
 }
 
-// prepare checks e, fills in what is missing, and encodes it. Field names in
-// its problems start with at.
-func prepare(e *event.Event, at string) (eventlog.Record, error) {
+// envelope is about how long a line is without its data, in bytes.
+const envelope = 224
+
+// prepare checks e, fills in what is missing, and appends it as a line to
+// lines. Its errors are problems.
+func prepare(lines []byte, e *event.Event) ([]byte, eventlog.Record, error) {
+	if err := complete(e); err != nil {
+		return lines, eventlog.Record{}, err
+	}
+	start := len(lines)
+	lines, err := event.AppendLine(lines, e)
+	return lines, eventlog.Record{ID: e.ID, Line: lines[start:len(lines):len(lines)]}, err
+}
+
+// at says which event of a batch has a problem.
+func at(i int, err error) error {
+	var p *service.Problem
+	if errors.As(err, &p) {
+		p.Field = fmt.Sprintf("%d/%s", i, p.Field)
+	}
+	return err
+}
+
+// complete checks e and fills in what is missing. Its errors are problems.
+func complete(e *event.Event) error {
 	if e.SpecVersion == "" {
 		e.SpecVersion = "1.0"
 	}
 	if e.SpecVersion != "1.0" {
-		return eventlog.Record{}, service.Invalid(at+"specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
+		return service.Invalid("specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
 	}
 	if e.Type == "" {
-		return eventlog.Record{}, service.Invalid(at+"type", "The type is missing: say what happened, such as PostCreated.")
+		return service.Invalid("type", "The type is missing: say what happened, such as PostCreated.")
 	}
 	if e.ID == "" {
 		e.ID = event.NewID()
@@ -169,24 +192,19 @@ func prepare(e *event.Event, at string) (eventlog.Record, error) {
 	if e.Source == "" {
 		e.Source = "/event-bus"
 	}
-	now := time.Now().UTC()
 	if e.Time == "" {
-		e.Time = now.Format(time.RFC3339Nano)
+		e.Time = time.Now().UTC().Format(time.RFC3339Nano)
 	} else if _, err := time.Parse(time.RFC3339, e.Time); err != nil {
-		return eventlog.Record{}, service.Invalid(at+"time", "The time must be written as RFC 3339 has it, such as %s.", now.Format(time.RFC3339))
+		return service.Invalid("time", "The time must be written as RFC 3339 has it, such as %s.", time.Now().UTC().Format(time.RFC3339))
 	}
 	for _, f := range [...]struct{ name, value string }{{"id", e.ID}, {"type", e.Type}, {"source", e.Source}, {"subject", e.Subject}} {
 		if len(f.value) > event.MaxID {
-			return eventlog.Record{}, service.Invalid(at+f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
+			return service.Invalid(f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
 		}
-		if strings.ContainsRune(f.value, 0) {
-			return eventlog.Record{}, service.Invalid(at+f.name, "The %s contains a NUL character, which is not allowed.", f.name)
+		if strings.IndexByte(f.value, 0) >= 0 {
+			return service.Invalid(f.name, "The %s contains a NUL character, which is not allowed.", f.name)
 		}
 	}
 	e.Sequence = 0 // the log's to give
-	line, err := event.AppendLine(make([]byte, 0, 192+len(e.Data)+len(e.Extensions)), e)
-	if err != nil {
-		return eventlog.Record{}, err
-	}
-	return eventlog.Record{ID: e.ID, Line: line}, nil
+	return nil
 }

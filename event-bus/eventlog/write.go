@@ -130,14 +130,15 @@ func (l *Log) commit(group []*request) error {
 		return l.failed
 	}
 	b := batch{first: l.durable + 1, durable: l.durable} // only the writer moves it
-	size := 0
+	size, n := 0, 0
 	for _, r := range group {
 		for _, record := range r.records {
 			size += len(record.Line) + 1
 		}
+		n += len(r.records)
 	}
 	lines := make([]byte, 0, size)
-	fresh := make(map[idKey]event.Sequence, len(group))
+	fresh := make(map[idKey]event.Sequence, n)
 	for _, r := range group {
 		r.positions = make([]Position, len(r.records))
 		for i, record := range r.records {
