@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type server struct {
 	ready    func() error
 	draining atomic.Bool
 	open     atomic.Int64 // connections
+	silent   sync.Map     // those of them, net.Conn, that have not sent a request yet
 }
 
 func newServer(svc *Service, log *slog.Logger) *server {
@@ -39,16 +41,22 @@ func newServer(svc *Service, log *slog.Logger) *server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				s.open.Add(1)
-			case http.StateClosed, http.StateHijacked:
-				s.open.Add(-1)
-			}
-		},
+		ConnState:         s.track,
 	}
 	return s
+}
+
+// track follows a connection through its life.
+func (s *server) track(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.open.Add(1)
+		s.silent.Store(conn, nil)
+		return
+	case http.StateClosed, http.StateHijacked:
+		s.open.Add(-1)
+	}
+	s.silent.Delete(conn)
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) error {
@@ -83,7 +91,7 @@ func (s *server) lastAnswer(next http.Handler) http.Handler {
 // one that was accepted: what waits in the listen queue is taken, connections
 // get a last answer, and what runs may finish within stopLimit.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
-	queue := &drainable{Listener: listener, empty: make(chan struct{})}
+	queue := &drainable{Listener: listener}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(queue) }()
 	select {
@@ -93,15 +101,16 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	}
 	s.draining.Store(true)
 	queue.drain()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("stopping: %w", err)
+	}
 	s.waitForConnections(lameDuck)
+	s.silent.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true }) // Shutdown would wait for them
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	if err := s.http.Shutdown(limit); err != nil {
 		s.http.Close()
 		return fmt.Errorf("stopping: requests still ran after %v and were cut off: %w", stopLimit, err)
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
 	}
 	return nil
 }
@@ -123,12 +132,11 @@ func (s *server) waitForConnections(limit time.Duration) {
 }
 
 // drainable is a listener that, once told to, hands out the connections that
-// the kernel has already completed and then closes: closing it at once would
-// reset them.
+// the kernel has already completed and then ends: closing it at once would
+// reset them. Serve closes it.
 type drainable struct {
 	net.Listener
-	draining atomic.Bool
-	empty    chan struct{} // closed when the queue has been taken
+	until atomic.Pointer[time.Time] // set when it drains: the latest end
 }
 
 // queueEmpty is how long nothing may come before the queue counts as empty.
@@ -137,19 +145,30 @@ const queueEmpty = 20 * time.Millisecond
 // Accept implements net.Listener.
 func (d *drainable) Accept() (net.Conn, error) {
 	conn, err := d.Listener.Accept()
-	var timeout net.Error
-	if err != nil && d.draining.Load() && errors.As(err, &timeout) && timeout.Timeout() {
-		d.Listener.Close()
-		close(d.empty)
-		return nil, http.ErrServerClosed
+	if d.until.Load() != nil {
+		if err != nil {
+			return nil, http.ErrServerClosed
+		}
+		d.extend()
 	}
 	return conn, err
 }
 
-// drain makes Accept end and waits until it has.
+// drain makes Accept end with http.ErrServerClosed when the queue is empty,
+// after lameDuck at the latest.
 func (d *drainable) drain() {
-	d.draining.Store(true)
-	if l, ok := d.Listener.(*net.TCPListener); ok && l.SetDeadline(time.Now().Add(queueEmpty)) == nil {
-		<-d.empty
+	until := time.Now().Add(lameDuck)
+	d.until.Store(&until)
+	d.extend()
+}
+
+// extend gives the next connection its time to come.
+func (d *drainable) extend() {
+	deadline := time.Now().Add(queueEmpty)
+	if until := *d.until.Load(); until.Before(deadline) {
+		deadline = until
+	}
+	if l, ok := d.Listener.(*net.TCPListener); !ok || l.SetDeadline(deadline) != nil {
+		d.Listener.Close()
 	}
 }

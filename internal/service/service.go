@@ -69,11 +69,15 @@ func Main(name, defaultAddr string, open Open) {
 }
 
 // unjoin returns the errors of errors.Join one by one.
-func unjoin(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+func unjoin(err error) (all []error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
 	}
-	return []error{err}
+	for _, err := range joined.Unwrap() {
+		all = append(all, unjoin(err)...)
+	}
+	return all
 }
 
 // Run runs the service until ctx ends and everything has stopped. listening,
@@ -96,6 +100,9 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 	}
 	if svc.Close != nil {
 		defer func() { err = errors.Join(err, svc.Close()) }()
+	}
+	if ctx.Err() != nil {
+		return nil // asked to stop meanwhile
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
