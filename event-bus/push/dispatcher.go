@@ -43,7 +43,8 @@ type dispatcher struct {
 	inFlight  int
 	through   int // events that got through, for telling whose fault a silence is
 	down      bool
-	downtime  int // probes that failed
+	mute      bool // down, but it takes connections
+	downtime  int  // probes that failed
 	probeAt   time.Time
 	lastError string
 	replayTo  *event.Sequence // set until what is in flight has come back
@@ -220,20 +221,25 @@ func (d *dispatcher) fillFrom() error {
 }
 
 // send starts attempts for lanes that are ready. While the subscriber is down
-// there is one at a time, the probe.
+// there is one at a time, the probe. One that takes connections may be silent
+// on some events only: what it was not asked about yet is probed first, and at
+// once.
 func (d *dispatcher) send(ctx context.Context) {
 	limit := lanesAtOnce
 	if d.idle() {
 		return
 	}
 	if d.down {
-		if time.Until(d.probeAt) > 0 {
-			return
-		}
 		limit = 1
 	}
 	for d.inFlight < limit {
-		next := d.window.take()
+		var next *delivery
+		if d.mute {
+			next = d.window.takeUntried()
+		}
+		if next == nil && (!d.down || time.Until(d.probeAt) <= 0) {
+			next = d.window.take()
+		}
 		if next == nil {
 			return
 		}
@@ -263,6 +269,9 @@ func (d *dispatcher) settle(ctx context.Context, r result) {
 	switch {
 	case r.verdict == unreachable, r.verdict == silent && d.through == r.delivery.through:
 		d.goDown(r)
+		if r.verdict == unreachable {
+			r.delivery.through = -1 // it never got there
+		}
 		if current {
 			d.window.release(r.delivery)
 		}
@@ -360,12 +369,13 @@ func (d *dispatcher) goDown(r result) {
 	} else {
 		d.downtime++
 	}
+	d.mute = r.verdict == silent
 	d.probeAt = time.Now().Add(d.backoff(d.downtime))
 }
 
 func (d *dispatcher) goUp() {
 	if d.down {
-		d.down = false
+		d.down, d.mute = false, false
 		d.logger.Info("the subscriber is back")
 	}
 }

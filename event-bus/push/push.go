@@ -120,7 +120,7 @@ func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence) 
 		err := p.do(ctx, d, func() {
 			d.replayTo = &after
 			d.position.Cursor, d.position.Stopped = after, false
-			d.down, d.broken = false, false
+			d.down, d.mute, d.broken = false, false, false
 			d.beginReplay()
 			saved = d.store.save(d.position)
 			d.saved = d.position

@@ -1,6 +1,8 @@
 package push
 
 import (
+	"slices"
+
 	"miniblog/internal/event"
 )
 
@@ -73,12 +75,23 @@ func (w *window) add(d *delivery, key string) {
 
 // take removes the lane that is ready for longest and returns its first
 // delivery, nil if no lane is ready.
-func (w *window) take() *delivery {
-	if len(w.ready) == 0 {
+func (w *window) take() *delivery { return w.takeAt(0) }
+
+// takeUntried is take for the lanes whose first delivery was not tried yet.
+func (w *window) takeUntried() *delivery {
+	return w.takeAt(slices.IndexFunc(w.ready, func(l *lane) bool { return l.queue[0].through < 0 }))
+}
+
+func (w *window) takeAt(i int) *delivery {
+	if i < 0 || i >= len(w.ready) {
 		return nil
 	}
-	l := w.ready[0]
-	w.ready = w.ready[1:]
+	l := w.ready[i]
+	if i == 0 {
+		w.ready = w.ready[1:]
+	} else {
+		w.ready = slices.Delete(w.ready, i, i+1)
+	}
 	return l.queue[0]
 }
 

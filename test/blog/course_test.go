@@ -26,12 +26,13 @@ func TestASubscriberLikeTheCoursesGetsWhatItAskedForAndSlowsNobody(t *testing.T)
 	api := harness.API{BusURL: bus.URL}
 
 	// More than the bus has under way at once to one subscriber.
-	for i := range 20 {
+	const unheard = 20
+	for i := range unheard {
 		publish(t, bus.URL, "Unheard", fmt.Sprintf("unheard-%d", i), i)
 	}
 	harness.Eventually(t, limit, func() error {
-		if express.hung() == 0 {
-			return fmt.Errorf("the subscriber has not been sent what it never answers")
+		if n := express.hung(); n < unheard {
+			return fmt.Errorf("%d of the events that it never answers were sent", n)
 		}
 		return nil
 	})

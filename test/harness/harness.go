@@ -9,9 +9,11 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +48,9 @@ var build = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
+	if err := noteSources(root); err != nil {
+		return err
+	}
 	args := []string{"build", "-o", built + string(filepath.Separator)}
 	if os.Getenv("RACE") == "1" {
 		args = append(args, "-race")
@@ -62,6 +67,17 @@ var build = sync.OnceValue(func() error {
 	}
 	return nil
 })
+
+// noteSources reads the module's folders, so that the go command, which keeps
+// the results of tests, knows what these depend on.
+func noteSources(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && path != root && slices.Contains([]string{".git", "bin", "data"}, entry.Name()) {
+			return fs.SkipDir
+		}
+		return err
+	})
+}
 
 // Root returns the module's folder.
 func Root() (string, error) {
