@@ -124,7 +124,8 @@ func (l *Log) giveWay(ctx context.Context) error {
 // and checked on the way: damage is not copied.
 // giveWay blocks while others need the machine more, or returns ctx's error.
 func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(context.Context) error) error {
-	encoder := newEncoder(zstd.SpeedBetterCompression)
+	encoder := sealEncoders.Get().(*zstd.Encoder)
+	defer sealEncoders.Put(encoder)
 	var lines, pending, frame []byte
 	count := uint32(0)
 	flush := func() error {

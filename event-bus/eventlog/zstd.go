@@ -33,5 +33,9 @@ func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 // dataBuffers hold encoded data while it is decoded.
 var dataBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
+// sealEncoders encode sealed segments; one has tables of some 20 MB, which go
+// when no segment needs them for a while.
+var sealEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBetterCompression) }}
+
 // partEncoders encode what is sent of a frame that is not sent whole.
 var partEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedFastest) }}
