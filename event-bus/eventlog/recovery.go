@@ -36,6 +36,9 @@ func recoverLog(fsys fileSystem) (r recovered, err error) {
 	if err != nil {
 		return r, err
 	}
+	if names, err = r.removeTemps(fsys, names); err != nil {
+		return r, err
+	}
 	if r.id, err = readID(fsys, names); err != nil {
 		return r, fmt.Errorf("the log's id: %w", err)
 	}
@@ -72,6 +75,19 @@ func (r *recovered) close() {
 	r.segments = nil
 }
 
+// removeTemps removes what a crash left half written, and returns the other
+// names.
+func (r *recovered) removeTemps(fsys fileSystem, names []string) (others []string, err error) {
+	for _, name := range names {
+		if !strings.HasSuffix(name, tempSuffix) {
+			others = append(others, name)
+		} else if err := r.remove(fsys, name); err != nil {
+			return nil, err
+		}
+	}
+	return others, nil
+}
+
 // load opens the segments. Of a segment that is there in both forms the sealed
 // one is whole: it was synced before it got its name.
 func (r *recovered) load(fsys fileSystem, names []string) error {
@@ -80,10 +96,6 @@ func (r *recovered) load(fsys fileSystem, names []string) error {
 	for _, name := range names {
 		first, isSealed, ok := parseName(name)
 		switch {
-		case strings.HasSuffix(name, tempSuffix):
-			if err := r.remove(fsys, name); err != nil {
-				return err
-			}
 		case ok && isSealed:
 			sealed[first] = true
 			if err := r.open(fsys, name, first, (*segment).loadIndex); err != nil {

@@ -1,0 +1,245 @@
+package eventlog
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"miniblog/event-bus/eventlog/crashfs"
+)
+
+var (
+	exhaustive = flag.Bool("exhaustive", false, "crash at every point in every way, not in a random choice of them; takes many minutes")
+	seedFlag   = flag.Uint64("seed", 0, "seed of random choices, to repeat a run; 0 takes a new one")
+)
+
+// newRandom returns a source of random choices and says how to repeat them.
+func newRandom(t *testing.T) *rand.Rand {
+	seed := *seedFlag
+	for seed == 0 {
+		seed = rand.Uint64N(1 << 32)
+	}
+	t.Logf("repeat with -seed=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// depth is how often a crash follows on a crash.
+const depth = 3
+
+// crasher crashes a disk at the points of a trace, opens the log on what is
+// left, and compares it with what was promised.
+type crasher struct {
+	random *rand.Rand
+	mutate func(fileSystem) fileSystem
+	ways   int        // crashes at each point, at most; beyond, at random
+	points [depth]int // of a trace at each depth, at random; 0 is all
+	lives  int        // one in so many logs is written to after it was opened
+	states int        // disks that were opened
+}
+
+func newCrasher(random *rand.Rand) *crasher {
+	c := &crasher{random: random, mutate: honest, ways: 12, points: [depth]int{0, 1, 1}, lives: 8}
+	if *exhaustive {
+		c.ways, c.points, c.lives = 2000, [depth]int{0, 4, 2}, 4
+	}
+	return c
+}
+
+// crash crashes at the points of a trace; p is what was promised before it.
+func (c *crasher) crash(trace []crashfs.Entry, p *promise, level int, trail []string) error {
+	p = p.clone()
+	chosen := c.choose(len(trace), c.points[level])
+	opened := map[string]bool{}
+	for i, e := range trace {
+		if e.Note != nil {
+			if err := p.apply(e.Note); err != nil {
+				return fail(trail, trace[:i+1], "", err)
+			}
+		}
+		if !chosen[i] {
+			continue
+		}
+		ways := e.Crashes(c.ways, c.random)
+		if level > 0 {
+			ways = []crashfs.Crash{ways[c.random.IntN(len(ways))]}
+		}
+		for _, way := range ways {
+			disk := way.Disk()
+			key := fmt.Sprint(disk.Fingerprint(), len(p.lines), p.delivered)
+			if opened[key] {
+				continue
+			}
+			opened[key] = true
+			step := fmt.Sprintf("%s\n%s", listed(trace[:i+1]), way)
+			if err := c.survive(disk, p, level, append(trail, step)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// choose returns n of the indices below of at random, all if n is 0.
+func (c *crasher) choose(of, n int) map[int]bool {
+	chosen := map[int]bool{}
+	for _, i := range c.random.Perm(of) {
+		if n > 0 && len(chosen) == n {
+			break
+		}
+		chosen[i] = true
+	}
+	return chosen
+}
+
+func listed(trace []crashfs.Entry) string {
+	var b strings.Builder
+	for _, e := range trace {
+		fmt.Fprintf(&b, "  %.200s\n", e.What)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// fail says what was not kept and which way led there.
+func fail(trail []string, trace []crashfs.Entry, then string, err error) error {
+	return fmt.Errorf("%s\n%s\n%s\nNOT KEPT: %w", strings.Join(trail, "\nthen\n"), listed(trace), then, err)
+}
+
+// survive opens the log on a disk after a crash. It must hold what was
+// promised, and life must go on.
+func (c *crasher) survive(disk *crashfs.Disk, p *promise, level int, trail []string) error {
+	c.states++
+	before := p
+	p = p.clone()
+	err := func() error {
+		if err := p.cursorKept(disk); err != nil {
+			return err
+		}
+		w, err := openWorld(disk, c.mutate(crashFolder{disk}), 1<<10)
+		if err != nil {
+			return fmt.Errorf("the log does not open: %w", err)
+		}
+		w.count = 1000 * (level + 1) // other ids than before the crash
+		defer func() { w.log.Close() }()
+		if err := p.holds(w); err != nil {
+			return err
+		}
+		if c.random.IntN(c.lives) == 0 {
+			return c.liveOn(w, p)
+		}
+		return nil
+	}()
+	trace := disk.Trace()
+	if err = errors.Join(err, disk.Broken()); err != nil {
+		return fail(trail, trace, "", err)
+	}
+	if level+1 < depth {
+		return c.crash(trace, before, level+1, trail)
+	}
+	return nil
+}
+
+// holds reads the log. From then on all that it holds is promised.
+func (p *promise) holds(w *world) error {
+	lines, err := p.kept(w.log)
+	if err != nil {
+		return err
+	}
+	seen := noteSeen{lines}
+	w.disk.Note(seen)
+	if err := p.apply(seen); err != nil {
+		return err
+	}
+	return w.nothingTorn()
+}
+
+// nothingTorn makes sure that recovery has left nothing behind the batches of
+// the active segment.
+func (w *world) nothingTorn() error {
+	w.log.mu.Lock()
+	active := w.log.activeLocked()
+	name, size := active.name, active.size
+	w.log.mu.Unlock()
+	if onDisk := int64(len(w.disk.Files()[name])); onDisk != size {
+		return fmt.Errorf("%s has %d bytes, its batches %d", name, onDisk, size)
+	}
+	return nil
+}
+
+// liveOn publishes on, across a roll and a seal, and once more what was not
+// acknowledged; then the log must open again as it was, to the byte.
+func (c *crasher) liveOn(w *world, p *promise) error {
+	for _, call := range p.tried {
+		again := make([]Record, len(call.records))
+		for i, r := range call.records {
+			again[i] = Record{r.ID, bytes.Clone(r.Line)}
+		}
+		if err := w.append(again...); err != nil {
+			return err
+		}
+		break
+	}
+	if err := w.append(w.event(quoted(900))); err != nil {
+		return err
+	}
+	if err := w.append(w.event(quoted(400)), w.event(`"and on"`)); err != nil {
+		return err
+	}
+	if err := w.sealed(); err != nil {
+		return err
+	}
+	for _, e := range w.disk.Trace() {
+		if err := p.apply(e.Note); err != nil {
+			return err
+		}
+	}
+	if err := p.holds(w); err != nil {
+		return fmt.Errorf("after life went on: %w", err)
+	}
+	if err := w.log.Close(); err != nil {
+		return err
+	}
+	return w.reopensAsItWas(p)
+}
+
+// reopensAsItWas opens the closed log again, which must change no byte.
+func (w *world) reopensAsItWas(p *promise) error {
+	before := w.disk.Files()
+	if err := w.open(); err != nil {
+		return fmt.Errorf("it does not open again: %w", err)
+	}
+	if err := p.holds(w); err != nil {
+		return fmt.Errorf("after it was opened again: %w", err)
+	}
+	after := w.disk.Files()
+	for name := range after {
+		if !bytes.Equal(before[name], after[name]) {
+			return fmt.Errorf("opening it again changed %s from %d to %d bytes", name, len(before[name]), len(after[name]))
+		}
+	}
+	if len(before) != len(after) {
+		return fmt.Errorf("opening it again left %d of %d files", len(after), len(before))
+	}
+	return nil
+}
+
+func TestNothingPromisedIsLostAtAnyCrashPoint(t *testing.T) {
+	for _, wl := range workloads {
+		t.Run(wl.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCrasher(newRandom(t))
+			trace, err := wl.record(honest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.crash(trace, &promise{}, 0, nil); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d crash points, %d disks opened", len(trace), c.states)
+		})
+	}
+}
+

@@ -1,0 +1,354 @@
+// Package crashfs is a disk for tests: one folder, in memory, that loses at a
+// crash what was not synced, and fails when it is told to.
+//
+// Its law: after a crash everything that was synced is there; of everything
+// else any part may be there, may be torn, and may be garbage. It keeps a trace
+// of all that was done, and can crash at each point of it in every way.
+package crashfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+)
+
+// Disk is a folder on a disk that may fail. Its methods may be called from any
+// goroutine; what they do is one after the other in the trace.
+type Disk struct {
+	mu     sync.Mutex
+	now    *state // replaced, never changed
+	inodes int    // how many there were so far
+	clock  int    // counts changes, to order them
+	trace  []Entry
+	inject func(Op) *Fault
+	broken error // the first rule of syncing that was broken
+}
+
+// Op is one thing that was done with the disk.
+type Op struct {
+	Kind   string // create, open, list, rename, remove, syncdir; read, write, truncate, sync, forget, size
+	Name   string // of the file, as it was when that was opened
+	To     string // of a rename
+	Offset int64  // of a read and a write; the new size of a truncate
+	Len    int    // of a read and a write
+}
+
+// String implements fmt.Stringer.
+func (op Op) String() string {
+	switch op.Kind {
+	case "rename":
+		return fmt.Sprintf("rename %s to %s", op.Name, op.To)
+	case "write", "read":
+		return fmt.Sprintf("%s %s [%d,%d)", op.Kind, op.Name, op.Offset, op.Offset+int64(op.Len))
+	case "truncate":
+		return fmt.Sprintf("truncate %s to %d", op.Name, op.Offset)
+	}
+	return op.Kind + " " + op.Name
+}
+
+// Fault is how an operation fails.
+type Fault struct {
+	Err error
+	// Done is how much of it was done all the same: bytes of a write, or, of a
+	// sync, how many of the changes that were waiting, oldest first. A sync drops
+	// the others: they stay visible, and no later sync makes them durable.
+	Done int
+	// Visible is false if what a failed sync drops is not visible any more.
+	Visible bool
+}
+
+// New returns an empty disk.
+func New() *Disk { return &Disk{now: &state{}} }
+
+// Inject has f decide about each operation before it is done; nil lets it be
+// done. f may block.
+func (d *Disk) Inject(f func(Op) *Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inject = f
+}
+
+// Broken returns an error if a rule of syncing was broken: a descriptor whose
+// sync failed was synced again.
+func (d *Disk) Broken() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
+}
+
+// Files returns the contents of all files as processes see them. Nobody may
+// write to them.
+func (d *Disk) Files() map[string][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	files := map[string][]byte{}
+	for name, inode := range d.now.seen.names {
+		files[name] = d.now.files[inode].seen
+	}
+	return files
+}
+
+// fault asks whether op is to fail.
+func (d *Disk) fault(op Op) *Fault {
+	d.mu.Lock()
+	inject := d.inject
+	d.mu.Unlock()
+	if inject == nil {
+		return nil
+	}
+	return inject(op)
+}
+
+// do does op unless it is to fail, and notes it in the trace.
+func (d *Disk) do(op Op, apply func(*state) (*state, error)) error {
+	if f := d.fault(op); f != nil {
+		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: f.Err}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next, err := apply(d.now)
+	if err != nil {
+		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: err}
+	}
+	d.advance(op.String(), next)
+	return nil
+}
+
+// advance makes next the state of the disk.
+func (d *Disk) advance(what string, next *state) {
+	d.now = next
+	d.trace = append(d.trace, Entry{What: what, state: next})
+}
+
+// tick returns the number of the next change.
+func (d *Disk) tick() int {
+	d.clock++
+	return d.clock
+}
+
+// Create makes a file or empties one that exists.
+func (d *Disk) Create(name string) (*File, error) {
+	f := &File{disk: d, name: name}
+	return f, d.do(Op{Kind: "create", Name: name}, func(s *state) (*state, error) {
+		if inode, ok := s.seen.names[name]; ok {
+			f.inode = inode
+			return s.with(inode, s.files[inode].changed(change{truncate: true, when: d.tick()})), nil
+		}
+		d.inodes++
+		f.inode = d.inodes
+		return s.with(f.inode, &content{}).moved(move{to: name, inode: f.inode}), nil
+	})
+}
+
+// Open opens a file that exists.
+func (d *Disk) Open(name string) (*File, error) {
+	f := &File{disk: d, name: name}
+	if fault := d.fault(Op{Kind: "open", Name: name}); fault != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fault.Err}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	inode, ok := d.now.seen.names[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	f.inode = inode
+	return f, nil
+}
+
+// List returns the names of all files, sorted.
+func (d *Disk) List() ([]string, error) {
+	if fault := d.fault(Op{Kind: "list"}); fault != nil {
+		return nil, fault.Err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for name := range d.now.seen.names {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Rename gives a file another name, which may be one that exists.
+func (d *Disk) Rename(from, to string) error {
+	return d.do(Op{Kind: "rename", Name: from, To: to}, func(s *state) (*state, error) {
+		inode, ok := s.seen.names[from]
+		if !ok {
+			return nil, fs.ErrNotExist
+		}
+		return s.moved(move{from: from, to: to, inode: inode}), nil
+	})
+}
+
+// Remove removes a name.
+func (d *Disk) Remove(name string) error {
+	return d.do(Op{Kind: "remove", Name: name}, func(s *state) (*state, error) {
+		if _, ok := s.seen.names[name]; !ok {
+			return nil, fs.ErrNotExist
+		}
+		return s.moved(move{from: name}), nil
+	})
+}
+
+// SyncDir makes names durable.
+func (d *Disk) SyncDir() error {
+	op := Op{Kind: "syncdir"}
+	f := d.fault(op)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f != nil {
+		d.advance("failed syncdir", d.now.dirDropped(*f))
+		return f.Err
+	}
+	d.advance(op.String(), d.now.dirSynced())
+	return nil
+}
+
+// File is an open file.
+type File struct {
+	disk   *Disk
+	name   string
+	inode  int
+	failed bool // its sync failed
+	closed bool
+}
+
+// do does op on the file's content.
+func (f *File) do(op Op, apply func(*content) *content) error {
+	return f.disk.do(op, func(s *state) (*state, error) {
+		if f.closed {
+			return nil, fs.ErrClosed
+		}
+		return s.with(f.inode, apply(s.files[f.inode])), nil
+	})
+}
+
+// ReadAt implements io.ReaderAt.
+func (f *File) ReadAt(b []byte, offset int64) (int, error) {
+	if fault := f.disk.fault(Op{Kind: "read", Name: f.name, Offset: offset, Len: len(b)}); fault != nil {
+		return 0, &fs.PathError{Op: "read", Path: f.name, Err: fault.Err}
+	}
+	content, err := f.content()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	if offset < int64(len(content.seen)) {
+		n = copy(b, content.seen[offset:])
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// content returns the file's content, which never changes.
+func (f *File) content() (*content, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.closed {
+		return nil, &fs.PathError{Op: "use", Path: f.name, Err: fs.ErrClosed}
+	}
+	return f.disk.now.files[f.inode], nil
+}
+
+// WriteAt implements io.WriterAt.
+func (f *File) WriteAt(b []byte, offset int64) (int, error) {
+	op := Op{Kind: "write", Name: f.name, Offset: offset, Len: len(b)}
+	data := slices.Clone(b)
+	fault := f.disk.fault(op)
+	if fault != nil {
+		data = data[:min(fault.Done, len(data))]
+		op.Len = len(data)
+	}
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.closed {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: fs.ErrClosed}
+	}
+	s := f.disk.now
+	if len(data) > 0 {
+		s = s.with(f.inode, s.files[f.inode].changed(change{offset: offset, data: data, when: f.disk.tick()}))
+	}
+	if fault != nil {
+		f.disk.advance("failed "+op.String(), s)
+		return len(data), &fs.PathError{Op: "write", Path: f.name, Err: fault.Err}
+	}
+	f.disk.advance(op.String(), s)
+	return len(data), nil
+}
+
+// Truncate cuts the file off or fills it up with zeroes.
+func (f *File) Truncate(size int64) error {
+	return f.do(Op{Kind: "truncate", Name: f.name, Offset: size}, func(c *content) *content {
+		return c.changed(change{truncate: true, offset: size, when: f.disk.tick()})
+	})
+}
+
+// Sync makes the file's bytes and its size durable.
+func (f *File) Sync() error {
+	op := Op{Kind: "sync", Name: f.name}
+	fault := f.disk.fault(op)
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.closed {
+		return &fs.PathError{Op: "sync", Path: f.name, Err: fs.ErrClosed}
+	}
+	if f.failed && f.disk.broken == nil {
+		f.disk.broken = fmt.Errorf("%s was synced again after its sync had failed", f.name)
+	}
+	s := f.disk.now
+	if fault != nil {
+		f.failed = true
+		f.disk.advance("failed "+op.String(), s.with(f.inode, s.files[f.inode].dropped(*fault)))
+		return &fs.PathError{Op: "sync", Path: f.name, Err: fault.Err}
+	}
+	f.disk.advance(op.String(), s.with(f.inode, s.files[f.inode].synced()))
+	return nil
+}
+
+// Forget makes the next read come from the disk, not from the kernel's memory.
+func (f *File) Forget() error {
+	return f.do(Op{Kind: "forget", Name: f.name}, (*content).forgotten)
+}
+
+// Size returns the file's length in bytes.
+func (f *File) Size() (int64, error) {
+	if fault := f.disk.fault(Op{Kind: "size", Name: f.name}); fault != nil {
+		return 0, &fs.PathError{Op: "size", Path: f.name, Err: fault.Err}
+	}
+	content, err := f.content()
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(content.seen)), nil
+}
+
+// Close closes the file; it syncs nothing.
+func (f *File) Close() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.closed {
+		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
+	}
+	f.closed = true
+	return nil
+}
+
+// Damage changes a file as rot does, durably and without a trace.
+func (d *Disk) Damage(name string, change func([]byte) []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	inode, ok := d.now.seen.names[name]
+	if !ok {
+		return errors.New("crashfs: there is no file " + name)
+	}
+	b := change(slices.Clone(d.now.files[inode].seen))
+	d.now = d.now.with(inode, &content{seen: b, disk: b})
+	return nil
+}

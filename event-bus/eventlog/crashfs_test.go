@@ -1,0 +1,20 @@
+package eventlog
+
+import (
+	"miniblog/event-bus/eventlog/crashfs"
+)
+
+// crashFolder is the log's folder on a disk that crashes.
+type crashFolder struct{ *crashfs.Disk }
+
+var _ fileSystem = crashFolder{}
+
+func (d crashFolder) Create(name string) (file, error) { return opened(d.Disk.Create(name)) }
+func (d crashFolder) Open(name string) (file, error)   { return opened(d.Disk.Open(name)) }
+
+func opened(f *crashfs.File, err error) (file, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

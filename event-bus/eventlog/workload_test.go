@@ -1,0 +1,312 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/event"
+)
+
+// world is a log on a disk that crashes, and those who use it. Whatever they
+// are told goes into the disk's trace.
+type world struct {
+	disk    *crashfs.Disk
+	folder  fileSystem // the disk, or a mutant of it
+	options Options
+	log     *Log
+
+	mu    sync.Mutex
+	count int // events so far, for their ids
+}
+
+// openWorld opens a log on the disk.
+func openWorld(disk *crashfs.Disk, folder fileSystem, segmentBytes int64) (*world, error) {
+	w := &world{disk: disk, folder: folder, options: Options{SegmentBytes: segmentBytes, Logger: quiet}}
+	return w, w.open()
+}
+
+func (w *world) open() (err error) {
+	if w.log, err = open(w.folder, w.options); err == nil {
+		w.disk.Note(noteOpened{w.log.ID()})
+	}
+	return err
+}
+
+// event returns the next event; its data is the given JSON.
+func (w *world) event(data string) Record {
+	w.mu.Lock()
+	w.count++
+	id := fmt.Sprintf("e%d", w.count)
+	w.mu.Unlock()
+	return eventWithID(id, data)
+}
+
+func eventWithID(id, data string) Record {
+	e := event.Event{SpecVersion: "1.0", ID: id, Type: "T"}
+	if data != "" {
+		e.Data = []byte(data)
+	}
+	line, err := event.AppendLine(nil, &e)
+	if err != nil {
+		panic(err)
+	}
+	return Record{ID: id, Line: line}
+}
+
+// quoted returns a JSON string of n characters that compress badly.
+func quoted(n int) string {
+	random := rand.New(rand.NewPCG(uint64(n), 0))
+	b := make([]byte, n+2)
+	for i := range b {
+		b[i] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[random.Uint32()%64]
+	}
+	b[0], b[n+1] = '"', '"'
+	return string(b)
+}
+
+// append publishes records as one and notes what was said.
+func (w *world) append(records ...Record) error {
+	c := &call{}
+	for _, r := range records {
+		c.records = append(c.records, Record{r.ID, slices.Clone(r.Line)})
+	}
+	w.disk.Note(noteTried{c})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	positions, err := w.log.Append(ctx, records)
+	if err != nil {
+		return err
+	}
+	acked := noteAcked{map[event.Sequence][]byte{}}
+	for i, p := range positions {
+		line := slices.Clone(c.records[i].Line)
+		event.PutSequence(line, p.Sequence)
+		if before, twice := acked.lines[p.Sequence]; twice {
+			line = before // the second of two events with one id, and not stored
+		}
+		acked.lines[p.Sequence] = line
+	}
+	w.disk.Note(acked)
+	return nil
+}
+
+// sealed waits until every full segment is sealed.
+func (w *world) sealed() error {
+	return until("the full segments were not sealed", func() bool { return len(w.log.unsealed()) == 0 && len(w.activeNames()) <= 1 })
+}
+
+func (w *world) activeNames() (names []string) {
+	for name := range w.disk.Files() {
+		if strings.HasSuffix(name, activeSuffix) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func until(else_ string, done func() bool) error {
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			return errors.New(else_)
+		}
+	}
+	return nil
+}
+
+// follow reads the log as it grows, as a fetching reader and as a subscriber
+// whose cursor is saved, until all events up to last were seen.
+func (w *world) follow(last event.Sequence) error {
+	var seen [][]byte
+	r := w.log.Reader(0)
+	for len(seen) < int(last) {
+		b, err := r.Next()
+		if err != nil {
+			return err
+		}
+		for line := range b.Lines() {
+			seen = append(seen, slices.Clone(line))
+		}
+		if b.Count > 0 {
+			w.disk.Note(noteSeen{slices.Clone(seen)})
+			cursor := event.Sequence(len(seen))
+			w.disk.Note(noteDelivered{cursor})
+			if err := replaceFile(w.folder, cursorFile, cursor.Append(nil)); err != nil {
+				return err
+			}
+			w.disk.Note(noteSaved{cursor})
+			continue
+		}
+		select {
+		case <-w.log.Beyond(event.Sequence(len(seen))):
+		case <-time.After(20 * time.Second):
+			return errors.New("the follower waited in vain")
+		}
+	}
+	return nil
+}
+
+// together publishes n events at once, so that they wait for one another's
+// sync and are written as a group.
+func (w *world) together(n int) error {
+	held := make(chan struct{})
+	var once sync.Once
+	w.disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+		if op.Kind == "sync" {
+			once.Do(func() { <-held })
+		}
+		return nil
+	})
+	defer w.disk.Inject(nil)
+	errs := make(chan error, n)
+	publish := func(i int) { errs <- w.append(w.event(quoted(i))) }
+	for i := range n {
+		go publish(i)
+	}
+	err := until("the group did not form", func() bool {
+		w.log.mu.Lock()
+		defer w.log.mu.Unlock()
+		return len(w.log.waiting) > 1
+	})
+	close(held)
+	for range n {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+// workload is something that is done with a log.
+type workload struct {
+	name         string
+	segmentBytes int64
+	run          func(*world) error
+}
+
+var workloads = []workload{
+	{"a log without events", 1 << 20, func(w *world) error { return nil }},
+	{"small events", 1 << 20, func(w *world) error {
+		return inOrder(w, "", `""`, `"x"`, `1`, quoted(30))
+	}},
+	{"batches that end at a sector, a byte before and a byte after", 1 << 20, func(w *world) error {
+		for _, size := range []int{sectorBytes - 1, sectorBytes, sectorBytes + 1, 8*sectorBytes - 1, 8 * sectorBytes, 8*sectorBytes + 1} {
+			if err := w.append(w.filling(size)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"batches, all or none, and ids that come again", 1 << 20, func(w *world) error {
+		first := w.event(`"first"`)
+		if err := w.append(first, w.event(""), w.event(quoted(200))); err != nil {
+			return err
+		}
+		if err := w.append(first); err != nil {
+			return err
+		}
+		twice := w.event(`"twice"`)
+		if err := w.append(w.event(""), eventWithID(first.ID, `"first"`), twice, eventWithID(twice.ID, `"twice"`)); err != nil {
+			return err
+		}
+		many := make([]Record, 100)
+		for i := range many {
+			many[i] = w.event(quoted(i))
+		}
+		return w.append(many...)
+	}},
+	{"groups of publishers", 1 << 20, func(w *world) error {
+		return errors.Join(w.together(8), w.together(3))
+	}},
+	{"segments that fill and are sealed, under a follower whose cursor is saved", 1 << 10, func(w *world) error {
+		const n = 24
+		followed := make(chan error, 1)
+		go func() { followed <- w.follow(n) }()
+		for i := range n {
+			if err := w.append(w.event(quoted(10 * i))); err != nil {
+				return err
+			}
+		}
+		return errors.Join(w.sealed(), <-followed)
+	}},
+	{"a log that is closed and opened again", 1 << 10, func(w *world) error {
+		for i := range 3 {
+			if err := inOrder(w, quoted(300), quoted(500), quoted(100*i)); err != nil {
+				return err
+			}
+			if err := w.log.Close(); err != nil {
+				return err
+			}
+			if err := w.open(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"the largest events", 1 << 20, func(w *world) error {
+		return inOrder(w, quoted(1<<20), `"after it"`, quoted(300<<10))
+	}},
+}
+
+// inOrder publishes events with the given data, one after the other.
+func inOrder(w *world, data ...string) error {
+	for _, text := range data {
+		if err := w.append(w.event(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const sectorBytes = 512
+
+// filling returns an event that makes a batch of size bytes on disk, or of as
+// few more as can be.
+func (w *world) filling(size int) Record {
+	e := newEncoder(zstd.SpeedFastest)
+	defer e.Close()
+	id := w.event("").ID
+	for n := 0; ; n++ {
+		r := eventWithID(id, quoted(n))
+		line := append(slices.Clone(r.Line), '\n')
+		event.PutSequence(line, w.log.Last()+1)
+		if headerSize+len(e.EncodeAll(line, nil)) >= size {
+			return r
+		}
+	}
+}
+
+// record runs the workload on a new disk and returns its trace.
+func (wl workload) record(mutate func(fileSystem) fileSystem) ([]crashfs.Entry, error) {
+	disk := crashfs.New()
+	w, err := openWorld(disk, mutate(crashFolder{disk}), wl.segmentBytes)
+	if err != nil {
+		return nil, err
+	}
+	err = wl.run(w)
+	return disk.Trace(), errors.Join(err, w.log.Close(), disk.Broken())
+}
+
+func TestWorkloadsGroupRollAndSeal(t *testing.T) {
+	for _, wl := range workloads {
+		trace, err := wl.record(honest)
+		if err != nil {
+			t.Fatalf("%s: %v", wl.name, err)
+		}
+		t.Logf("%s: %d steps", wl.name, len(trace))
+		if testing.Verbose() {
+			for _, e := range trace {
+				t.Logf("   %.200s", e.What)
+			}
+		}
+	}
+}
+
+func honest(fsys fileSystem) fileSystem { return fsys }
