@@ -1,0 +1,178 @@
+// Package deps holds the rules of the architecture that a compiler can check:
+// who may import whom, and how large things may grow.
+package deps
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "miniblog/"
+
+// ours says which packages of ours a package may import, its tests left aside.
+// A package that is new has to be entered: where it belongs is a decision.
+var ours = map[string][]string{
+	"internal/event":      {},
+	"internal/service":    {},
+	"internal/bus":        {"internal/event", "internal/service"},
+	"internal/projection": {"internal/bus", "internal/event", "internal/service"},
+	"internal/feed":       {"internal/event", "internal/service"},
+	"internal/pagecache":  {"internal/service"},
+
+	// The log has one owner. The bus is nobody's client.
+	"event-bus/eventlog": {"internal/event"},
+	"event-bus/push":     {"event-bus/eventlog", "internal/event"},
+	"event-bus":          {"event-bus/eventlog", "event-bus/push", "internal/event", "internal/service"},
+
+	// No service imports another. They share the envelope and the way to the bus.
+	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/service"},
+	"comments": {"internal/bus", "internal/event", "internal/projection", "internal/service"},
+	"query":    {"internal/bus", "internal/event", "internal/feed", "internal/pagecache", "internal/projection", "internal/service"},
+
+	// A reaction keeps no state: it has no projection.
+	"moderation": {"internal/bus", "internal/event", "internal/service"},
+	// The page knows the services by their HTTP routes alone.
+	"client": {"internal/service"},
+
+	// Whoever writes a service of their own needs nothing of ours.
+	"examples/statistics": {},
+	"internal/run":        {},
+	"internal/testall":    {},
+}
+
+// forTests are packages that only tests import; what they import is free.
+var forTests = []string{"test", "internal/bus/bustest", "event-bus/eventlog/crashfs"}
+
+// theirs are the modules of others that programs may use, and the only
+// packages of ours that may use each; nil: any.
+var theirs = map[string][]string{
+	"github.com/go-json-experiment/json":  nil,
+	"github.com/google/uuid":              {"internal/event", "event-bus/eventlog"},
+	"github.com/klauspost/compress":       {"internal/bus", "event-bus", "event-bus/eventlog"},
+	"github.com/prometheus/client_golang": nil,
+	"github.com/rs/cors":                  {"internal/service"},
+	"golang.org/x/sync":                   nil,
+	"golang.org/x/sys":                    nil,
+	"golang.org/x/text":                   {"moderation"},
+	"modernc.org/sqlite":                  {"internal/projection"},
+}
+
+// goPackage is what "go list -json" says of a package.
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	Name       string
+	GoFiles    []string
+	Imports    []string
+}
+
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Name,GoFiles,Imports", module+"...")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) > 0 {
+			packages = append(packages, p)
+		}
+	}
+}
+
+func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+func isForTests(path string) bool {
+	return slices.ContainsFunc(forTests, func(folder string) bool { return within(path, folder) })
+}
+
+func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if isForTests(name) {
+			continue
+		}
+		seen[name] = true
+		allowed, known := ours[name]
+		if !known {
+			t.Errorf("%s is new: enter it in this test, with what it may import", name)
+		}
+		for _, path := range p.Imports {
+			if other, isOurs := strings.CutPrefix(path, module); isOurs {
+				if known && !slices.Contains(allowed, other) {
+					t.Errorf("%s imports %s", name, other)
+				}
+				continue
+			}
+			if host, _, _ := strings.Cut(path, "/"); strings.Contains(host, ".") {
+				checkTheirs(t, name, path)
+			}
+			if path == "testing" {
+				t.Errorf("%s imports testing", name)
+			}
+		}
+	}
+	for name := range ours {
+		if !seen[name] {
+			t.Errorf("%s does not exist any more: take it out of this test", name)
+		}
+	}
+}
+
+func checkTheirs(t *testing.T, name, path string) {
+	t.Helper()
+	for other := range maps.Keys(theirs) {
+		if within(path, other) {
+			if users := theirs[other]; users != nil && !slices.Contains(users, name) {
+				t.Errorf("%s imports %s, which only %v may", name, path, users)
+			}
+			return
+		}
+	}
+	t.Errorf("%s imports %s: programs use few modules of others, and this is not one of them", name, path)
+}
+
+func TestCodeStaysSmallEnoughToRead(t *testing.T) {
+	const most = 400 // lines
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if isForTests(name) {
+			continue
+		}
+		total := 0
+		for _, file := range p.GoFiles {
+			text, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := bytes.Count(text, []byte("\n"))
+			total += lines
+			if lines > most {
+				t.Errorf("%s/%s has %d lines: is it still about one thing?", name, file, lines)
+			}
+		}
+		// The bus is the exception: it speaks every form that others wish for.
+		if p.Name == "main" && !strings.Contains(name, "/") && name != "event-bus" && total > most {
+			t.Errorf("the service %s has %d lines and should be read in one sitting", name, total)
+		}
+	}
+}
