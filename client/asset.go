@@ -73,8 +73,9 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 		if a.gzipped != nil {
 			h.Add("Vary", "Accept-Encoding")
 			if acceptsGzip(r) {
-				h.Set("Content-Encoding", "gzip")
 				body, etag = a.gzipped, etag+"-gzip"
+				h.Set("Content-Encoding", "gzip")
+				h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent leaves it out
 			}
 		}
 		h.Set("ETag", strconv.Quote(etag))

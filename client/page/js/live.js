@@ -78,8 +78,9 @@ export class Live {
     for (const type of ['post', 'comment']) {
       source.addEventListener(type, (event) => {
         this.#failures = 0;
-        const sequence = event.lastEventId.padStart(20, '0');
-        if (sequence <= this.#after) return; // seen before
+        // A change that no event in the log made comes under the last sequence.
+        const sequence = event.lastEventId ? event.lastEventId.padStart(20, '0') : this.#after;
+        if (sequence < this.#after) return; // seen before
         this.#after = sequence;
         this.#receive(type, JSON.parse(event.data), sequence);
       });

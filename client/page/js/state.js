@@ -50,7 +50,7 @@ export function postSeen(state, { id, title }, sequence) {
   if (known && known.sequence !== null) return state;
   const post = known ? { ...known, sequence } : newPost(id, title, sequence);
   const others = state.posts.filter((other) => other !== known);
-  const below = others.findIndex((other) => other.sequence !== null && other.sequence < sequence);
+  const below = others.findIndex((other) => other.sequence !== null && other.sequence <= sequence);
   return { ...state, posts: others.toSpliced(below < 0 ? others.length : below, 0, post) };
 }
 
@@ -65,7 +65,7 @@ export function commentSeen(state, { id, postId, content, status }, sequence) {
   return change(state, postId, (post) => {
     const updated = update(post, comment);
     if (updated) return updated;
-    const counted = post.sequence !== null && sequence <= post.sequence;
+    const counted = post.sequence !== null && sequence < post.sequence;
     const decisionOnHidden = status !== 'pending' && hidden(post) > 0;
     return counted || decisionOnHidden ? post : append(post, comment);
   });
