@@ -119,7 +119,7 @@ func (f *follower) step(ctx context.Context) (trouble string, err error) {
 
 // mend renews the database if a read found damage, or if it is missing.
 func (f *follower) mend() error {
-	if !f.p.damage.Swap(false) && f.p.origin() != noOrigin {
+	if !f.p.damage.Load() && f.p.origin() != noOrigin {
 		return nil
 	}
 	return f.renew(errors.New("it is damaged"))

@@ -221,6 +221,7 @@ func (p *Projection) renew(reason error) error {
 	if end := p.fetching.Load(); end != nil {
 		defer (*end)() // what it brings does not fit any more
 	}
+	p.damage.Store(false) // no read runs, so none can find it again
 	slog.Warn("the database is dropped and built again from the log", "dir", p.config.Dir, "reason", reason)
 	var epoch int
 	if p.store != nil {

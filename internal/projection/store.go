@@ -60,6 +60,15 @@ func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
 	return s, nil
 }
 
+// close closes the connection; statements that are left open would keep the
+// database open, unseen.
+func (tx *Tx) close() error {
+	for _, s := range tx.stmts {
+		s.Close()
+	}
+	return tx.conn.Close()
+}
+
 // Exec runs a statement.
 func (tx *Tx) Exec(query string, args ...any) (sql.Result, error) {
 	s, err := tx.stmt(query)
@@ -169,7 +178,8 @@ func tryStore(dir, schema string, epoch int) (_ *store, err error) {
 	switch {
 	case tables == 0:
 		err = s.writer.do("BEGIN IMMEDIATE", func() error {
-			_, err := s.writer.conn.ExecContext(background, schema+`;
+			_, err := s.writer.conn.ExecContext(background, schema+`
+				;
 				CREATE TABLE checkpoint (log TEXT NOT NULL, sequence INTEGER NOT NULL);
 				INSERT INTO checkpoint VALUES ('', 0);
 				PRAGMA user_version = `+fmt.Sprint(version))
@@ -220,11 +230,11 @@ func (s *store) close() error {
 	var errs []error
 	for range readers {
 		if tx := <-s.readers; tx != nil {
-			errs = append(errs, tx.conn.Close())
+			errs = append(errs, tx.close())
 		}
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.conn.Close())
+		errs = append(errs, s.writer.close())
 	}
 	return errors.Join(append(errs, s.db.Close())...)
 }

@@ -24,10 +24,10 @@ import (
 
 // Bus is a bus in memory on a free port of its own.
 type Bus struct {
-	URL    string
-	simple bool
+	URL string
 
 	mu          sync.Mutex
+	simple      bool
 	server      *httptest.Server
 	log         string
 	events      []event.Event
@@ -169,14 +169,17 @@ func (b *Bus) Requests(contentType string) int {
 
 // ServeHTTP implements http.Handler.
 func (b *Bus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	simple := b.simple
+	b.mu.Unlock()
 	switch {
 	case r.URL.Path != "/events":
 		http.NotFound(w, r)
-	case r.Method == http.MethodPost && b.simple:
+	case r.Method == http.MethodPost && simple:
 		b.publishSimple(w, r)
 	case r.Method == http.MethodPost:
 		b.publish(w, r)
-	case b.simple:
+	case simple:
 		answer(w, http.StatusOK, b.Events())
 	default:
 		b.fetch(w, r)
