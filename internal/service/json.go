@@ -82,7 +82,7 @@ func DecodeJSON(body []byte, v any) error {
 		p.Field = field
 		return p
 	}
-	return NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8: %v.", strings.TrimPrefix(err.Error(), "jsontext: "))
+	return NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8: %.200s.", strings.TrimPrefix(err.Error(), "jsontext: "))
 }
 
 func kindName(err *json.SemanticError) string {

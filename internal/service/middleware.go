@@ -58,6 +58,9 @@ func observe(next http.Handler) http.Handler {
 				}
 				WriteProblem(a, NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why."))
 			}
+			if a.status == 0 {
+				a.status = http.StatusOK // what the server sends for a handler that sent nothing
+			}
 			requestSeconds.WithLabelValues(r.Pattern, strconv.Itoa(a.status)).Observe(time.Since(start).Seconds())
 		}()
 		next.ServeHTTP(a, r)

@@ -82,7 +82,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // whoever asked is gone
+		panic(http.ErrAbortHandler) // whoever asked is gone; if not quite, they must not get an empty 200
 	}
 	var p *Problem
 	if !errors.As(err, &p) {

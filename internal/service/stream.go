@@ -1,6 +1,7 @@
 package service
 
 import (
+	"io"
 	"net/http"
 	"time"
 )
@@ -32,6 +33,13 @@ func (s *Stream) Extend() { s.rc.SetWriteDeadline(time.Now().Add(writeLimit)) }
 func (s *Stream) Write(p []byte) (int, error) {
 	s.Extend()
 	return s.w.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom: what comes from a file the kernel copies.
+// All of src counts as one write.
+func (s *Stream) ReadFrom(src io.Reader) (int64, error) {
+	s.Extend()
+	return io.Copy(s.w, src)
 }
 
 // Flush sends what was written so far.
