@@ -35,16 +35,16 @@ const depth = 3
 type crasher struct {
 	random *rand.Rand
 	mutate func(fileSystem) fileSystem
-	ways   int        // crashes at each point, at most; beyond, at random
-	points [depth]int // of a trace at each depth, at random; 0 is all
+	points [depth]int // crash points of a trace at each depth, at random; 0 is all
+	ways   [depth]int // crashes at each point; if there are more, at random
 	lives  int        // one in so many logs is written to after it was opened
 	states int        // disks that were opened
 }
 
 func newCrasher(random *rand.Rand) *crasher {
-	c := &crasher{random: random, mutate: honest, ways: 12, points: [depth]int{0, 1, 1}, lives: 8}
+	c := &crasher{random: random, mutate: honest, points: [depth]int{0, 1, 1}, ways: [depth]int{12, 1, 1}, lives: 8}
 	if *exhaustive {
-		c.ways, c.points, c.lives = 2000, [depth]int{0, 4, 2}, 4
+		c.points, c.ways, c.lives = [depth]int{0, 4, 2}, [depth]int{2000, 1, 1}, 4
 	}
 	return c
 }
@@ -63,11 +63,7 @@ func (c *crasher) crash(trace []crashfs.Entry, p *promise, level int, trail []st
 		if !chosen[i] {
 			continue
 		}
-		ways := e.Crashes(c.ways, c.random)
-		if level > 0 {
-			ways = []crashfs.Crash{ways[c.random.IntN(len(ways))]}
-		}
-		for _, way := range ways {
+		for _, way := range e.Crashes(c.ways[level], c.random) {
 			disk := way.Disk()
 			key := fmt.Sprint(disk.Fingerprint(), len(p.lines), p.delivered)
 			if opened[key] {
@@ -242,4 +238,3 @@ func TestNothingPromisedIsLostAtAnyCrashPoint(t *testing.T) {
 		})
 	}
 }
-

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -88,52 +89,35 @@ func (r *recovered) removeTemps(fsys fileSystem, names []string) (others []strin
 	return others, nil
 }
 
-// load opens the segments. Of a segment that is there in both forms the sealed
-// one is whole: it was synced before it got its name.
+// load opens the segments. Of one that is there in both forms the active one
+// counts: it is durable, which the other's name need not be, and is sealed again.
 func (r *recovered) load(fsys fileSystem, names []string) error {
-	var actives []event.Sequence
-	sealed := map[event.Sequence]bool{}
+	active := map[event.Sequence]bool{}
 	for _, name := range names {
-		first, isSealed, ok := parseName(name)
-		switch {
-		case ok && isSealed:
-			sealed[first] = true
-			if err := r.open(fsys, name, first, (*segment).loadIndex); err != nil {
-				return err
+		if first, sealed, ok := parseName(name); ok {
+			active[first] = active[first] || !sealed
+		}
+	}
+	inOrder := slices.Sorted(maps.Keys(active))
+	for i, first := range inOrder {
+		name, read := sealedName(first), (*segment).loadIndex
+		if active[first] {
+			name, read = activeName(first), (*segment).scan
+			if i == len(inOrder)-1 {
+				read = r.scanTail
 			}
-		case ok:
-			actives = append(actives, first)
 		}
-	}
-	newest := event.Sequence(0)
-	for _, first := range actives {
-		newest = max(newest, first)
-	}
-	for first := range sealed {
-		newest = max(newest, first)
-	}
-	for _, first := range actives {
-		name := activeName(first)
-		if sealed[first] {
-			if err := r.remove(fsys, name); err != nil {
-				return err
-			}
-			continue
-		}
-		scan := (*segment).scan
-		if first == newest {
-			scan = r.scanTail
-		}
-		if err := r.open(fsys, name, first, scan); err != nil {
+		if err := r.open(fsys, name, first, read); err != nil {
 			return err
 		}
 	}
-	slices.SortFunc(r.segments, func(a, b *segment) int {
-		if a.first < b.first {
-			return -1
+	for _, name := range names {
+		if first, sealed, ok := parseName(name); ok && sealed && active[first] {
+			if err := r.remove(fsys, name); err != nil {
+				return err
+			}
 		}
-		return 1
-	})
+	}
 	return nil
 }
 

@@ -102,16 +102,22 @@ func (w *world) append(records ...Record) error {
 
 // sealed waits until every full segment is sealed.
 func (w *world) sealed() error {
-	return until("the full segments were not sealed", func() bool { return len(w.log.unsealed()) == 0 && len(w.activeNames()) <= 1 })
+	return until("the full segments were not sealed", func() bool {
+		w.log.mu.Lock()
+		full := w.log.activeFull() // it is rolled after the answer
+		w.log.mu.Unlock()
+		return !full && len(w.log.unsealed()) == 0 && w.actives() == 1
+	})
 }
 
-func (w *world) activeNames() (names []string) {
+// actives returns the number of active segments on the disk.
+func (w *world) actives() (n int) {
 	for name := range w.disk.Files() {
 		if strings.HasSuffix(name, activeSuffix) {
-			names = append(names, name)
+			n++
 		}
 	}
-	return names
+	return n
 }
 
 func until(else_ string, done func() bool) error {

@@ -153,8 +153,8 @@ func (s *state) unsynced() (list []pending) {
 }
 
 // Crashes returns every way in which a crash at e may leave the disk, or limit
-// of them if there are more: nothing, all, a kill of the process, and the rest
-// at random.
+// of them if there are more: a kill of the process, nothing that was not synced,
+// all data without the names, and others at random; a few are all at random.
 func (e Entry) Crashes(limit int, random *rand.Rand) []Crash {
 	changes := e.state.unsynced()
 	m, n := len(e.state.moves), len(changes)
@@ -182,12 +182,15 @@ func (e Entry) Crashes(limit int, random *rand.Rand) []Crash {
 		}
 	}
 	list = append(list, torn(whole, m, changes)...)
-	if len(list) > limit {
-		rest := list[certain:]
-		random.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-		list = list[:max(limit, certain)]
+	if len(list) <= limit {
+		return list
 	}
-	return list
+	if limit <= certain {
+		certain = 0
+	}
+	rest := list[certain:]
+	random.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	return list[:limit]
 }
 
 // torn returns the crashes that tear one of the changes: with and without the
