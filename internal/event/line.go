@@ -7,8 +7,8 @@ import (
 )
 
 // A line is an event as the log holds it and as the wire carries it: JSON
-// without a newline, its members always in this order, so that the
-// sequence can be put in place and the head be read without decoding.
+// without a line break, its members always in this order, so that the sequence
+// can be put in place and the head be read without decoding.
 //
 //	{"specversion":"1.0","sequence":"00000000000000000042","id":"…","type":"…",
 //	 "source":"…","time":"…","subject":"…",<extensions>,"data":…}
@@ -45,19 +45,23 @@ func AppendLine(b []byte, e *Event) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// appendOneLine appends JSON without newlines: where JSON has any they are
-// white space, for within a string they are escaped.
+// appendOneLine appends JSON without its line breaks, of which server-sent
+// events know two: where JSON has any they are white space, for within a string
+// they are escaped.
 func appendOneLine(b []byte, value jsontext.Value) []byte {
 	start := len(b)
 	b = append(b, value...)
-	for line := b[start:]; ; {
-		i := bytes.IndexByte(line, '\n')
-		if i < 0 {
-			return b
+	for _, end := range [...]byte{'\n', '\r'} {
+		for line := b[start:]; ; {
+			i := bytes.IndexByte(line, end)
+			if i < 0 {
+				break
+			}
+			line[i] = ' '
+			line = line[i+1:]
 		}
-		line[i] = ' '
-		line = line[i+1:]
 	}
+	return b
 }
 
 // PutSequence writes s into a line of AppendLine.

@@ -1,0 +1,228 @@
+package event
+
+import (
+	"bytes"
+	"maps"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// envelopes are events as publishers write them, for the tests below and as
+// the seeds of their fuzzing.
+var envelopes = []string{
+	`{"type":"PostCreated","data":{"id":"1f2e3d4c","title":"a"}}`,
+	`{"specversion":"1.0","sequence":"00000000000000000042","id":"x","source":"/s","type":"T","time":"2026-11-20T15:00:00Z","subject":"p","data":null}`,
+	`{"data":[1,2.50,1e400,-0,"\u00e9\ud83d\ude00"],"type":"T","id":"\"\\\u0000\n"}`,
+	" {\r\n\t\"type\" : \"T\" ,\r\"ext\":{ \"deep\" : [ \r\n ] }, \"data\":\t{\r\"a\"\n:1 } } ",
+	`{"typ\u0065":"T","Type":"U","__proto__":{"a":1},"data_base64":"AA==","e\u0078t":"v","\n":"v"}`,
+	`{"type":null,"id":null,"time":null,"subject":"","data":false,"ext":null}`,
+	`{"sequence":"","type":",\"data\":","source":",\"subject\":\"x\""}`,
+	`{"id":1}`, `{"type":{"a":1}}`, `{"sequence":7}`, `{"sequence":"x"}`, `{"type":"a","type":"b"}`, `{"type":"a","typ\u0065":"b"}`,
+	`{"type":"\ud800"}`, "{\"type\":\"\xff\"}", `{"type":"T"`, `{"type":"T"}{}`, `[]`, `null`, `"T"`, ``, `{"data":}`, `{"ext":{"a":1,"a":2}}`,
+}
+
+func FuzzEnvelope(f *testing.F) {
+	for _, text := range envelopes {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) { checkEnvelope(t, text) })
+}
+
+// checkEnvelope holds that what is taken in comes out as one line of JSON that
+// says the same, and that its head can be read without decoding.
+func checkEnvelope(t *testing.T, text []byte) {
+	var e Event
+	if err := json.Unmarshal(text, &e); err != nil {
+		if jsontext.Value(text).IsValid() && jsontext.Value(text).Kind() == '{' && fits(text) {
+			t.Errorf("%q is an event and was not taken: %v", text, err)
+		}
+		return
+	}
+	if !jsontext.Value(text).IsValid() {
+		t.Fatalf("%q is not JSON and was taken", text)
+	}
+	e.Sequence = 4711
+	line, err := AppendLine(nil, &e)
+	if err != nil {
+		t.Fatalf("%q has no line: %v", text, err)
+	}
+	if !jsontext.Value(line).IsValid() || bytes.ContainsAny(line, "\r\n") {
+		t.Fatalf("%q became the line %q", text, line)
+	}
+	if want, got := members(t, text), members(t, line); !reflect.DeepEqual(got, want) {
+		t.Errorf("%q became %q: members %v, want %v", text, line, got, want)
+	}
+	head, ok := ReadHead(line)
+	if ok != (e.ID != "" && e.Type != "") {
+		t.Fatalf("the head of %q is read: %v", line, ok)
+	}
+	if ok && (head.Sequence != 4711 || string(head.ID) != e.ID || string(head.Type) != e.Type || string(head.Subject) != e.Subject) {
+		t.Errorf("the head of %q is %+v", line, head)
+	}
+	PutSequence(line, 4712)
+	if again, _ := ReadHead(line); ok && again.Sequence != 4712 {
+		t.Errorf("the sequence in %q was not put", line)
+	}
+	back, err := ParseLine(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Sequence, e.SpecVersion = 4712, "1.0"
+	same(t, back, e)
+}
+
+// fits tells whether the members of an envelope have their types.
+func fits(text []byte) bool {
+	var m map[string]any
+	if json.Unmarshal(text, &m) != nil {
+		return false
+	}
+	for _, name := range []string{"specversion", "sequence", "id", "source", "type", "time", "subject"} {
+		if s, isString := m[name].(string); m[name] != nil && !isString {
+			return false
+		} else if name == "sequence" && s != "" {
+			if _, err := ParseSequence(s); err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// members returns what an envelope says, apart from what the bus sets and from
+// strings that are empty or null, which say nothing.
+func members(t *testing.T, text []byte) map[string]string {
+	var raw map[string]jsontext.Value
+	if err := json.Unmarshal(text, &raw); err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for name, value := range raw {
+		if err := value.Canonicalize(jsontext.CanonicalizeRawFloats(false), jsontext.CanonicalizeRawInts(false)); err != nil {
+			t.Fatal(err)
+		}
+		said[name] = string(value)
+	}
+	for _, name := range []string{"id", "source", "type", "time", "subject"} {
+		if said[name] == `""` || said[name] == `null` {
+			delete(said, name)
+		}
+	}
+	maps.DeleteFunc(said, func(name, _ string) bool { return name == "specversion" || name == "sequence" })
+	return said
+}
+
+func FuzzReadHead(f *testing.F) {
+	for _, line := range []string{
+		`{"specversion":"1.0","sequence":"00000000000000000042","id":"x","type":"T","source":"/s","time":"t","subject":"p","data":1}`,
+		`{"specversion":"1.0","sequence":"00000000000000000042","id":"a\"b\\","type":"\u0054","subject":"\ud83d\ude00"}`,
+		`{"specversion":"1.0","sequence":"99999999999999999999","id":"","type":"","source":"","time":"","subject":""}`,
+		`{"specversion":"1.0","sequence":"00000000000000000042","id":"x","type":"T","time":"t","source":"/s","subject":"p"}`,
+		`{"specversion":"1.0","sequence":"00000000000000000042"`, `{"specversion":"1.0","sequence":"0000000000000000004x","id":"x","type":"T"}`,
+		`{"specversion":"1.0","sequence":"00000000000000000042","id":"x\`, `{"specversion":"1.0","sequence":"00000000000000000042","id":"\ud800","type":"T"}`,
+		`{"specversion":"1.0","sequence":"00000000000000000042","id":"x","type":"T"`, `{"specversion":"1.0"`, `{}`, ``, `null`,
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		head, ok := ReadHead(line)
+		if !ok || !jsontext.Value(line).IsValid() {
+			return // of what is not a line nothing is promised but an end
+		}
+		var e struct{ Sequence, ID, Type string }
+		if err := json.Unmarshal(line, &e, json.MatchCaseInsensitiveNames(true)); err != nil {
+			return
+		}
+		if string(head.ID) != e.ID || string(head.Type) != e.Type {
+			t.Errorf("the head of %q is %+v", line, head)
+		}
+	})
+}
+
+func TestEnvelopes(t *testing.T) {
+	for _, text := range envelopes {
+		checkEnvelope(t, []byte(text))
+	}
+}
+
+func TestLineKeepsItsOrder(t *testing.T) {
+	var e Event
+	if err := json.Unmarshal([]byte(`{"data":{"b":1,"a":[ ]},"zzz":1,"subject":"p","aaa":{"x":"y"},"type":"T","time":"t","source":"/s","id":"i"}`), &e); err != nil {
+		t.Fatal(err)
+	}
+	e.Sequence = 42
+	line, err := AppendLine([]byte("before "), &e)
+	want := `before {"specversion":"1.0","sequence":"00000000000000000042","id":"i","type":"T","source":"/s","time":"t","subject":"p","zzz":1,"aaa":{"x":"y"},"data":{"b":1,"a":[ ]}}`
+	if err != nil || string(line) != want {
+		t.Errorf("got  %s, %v\nwant %s", line, err, want)
+	}
+}
+
+func TestLineOfWhatIsNotUTF8IsAnError(t *testing.T) {
+	for _, e := range []Event{{ID: "\xff", Type: "T"}, {ID: "1", Type: "\xff"}, {ID: "1", Type: "T", Subject: "a\xc3"}} {
+		if line, err := AppendLine(nil, &e); err == nil {
+			t.Errorf("got %q", line)
+		}
+	}
+}
+
+func TestSequenceSorts(t *testing.T) {
+	last := ""
+	for _, s := range []Sequence{0, 1, 9, 10, 99, 1 << 32, 1<<64 - 1} {
+		text := s.String()
+		if len(text) != SequenceDigits || text <= last {
+			t.Errorf("%d is written %q after %q", s, text, last)
+		}
+		last = text
+		if got, err := ParseSequence(text); got != s || err != nil {
+			t.Errorf("%q is read as %d, %v", text, got, err)
+		}
+		if got, err := ParseSequence(strings.TrimLeft(text, "0") + ""); s > 0 && (got != s || err != nil) {
+			t.Errorf("%d without zeros is read as %d, %v", s, got, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "+1", " 1", "1.0", "1e3", "0x1", "1_0", "18446744073709551616", "000000000000000000001", "٤"} {
+		if got, err := ParseSequence(text); err == nil {
+			t.Errorf("%q is read as %d", text, got)
+		} else if !strings.Contains(err.Error(), "such as 42") {
+			t.Errorf("%q gives %v", text, err)
+		}
+	}
+	var s Sequence
+	if err := s.UnmarshalText(nil); err != nil || s != 0 {
+		t.Errorf("nothing is read as %d, %v", s, err)
+	}
+}
+
+func TestAnswerToAnEventHasOneID(t *testing.T) {
+	comment := Comment{ID: "c", PostID: "p", Content: "text", Status: Approved}
+	cause := New("cause", "/comments", CommentCreated, "p", comment)
+	first := Reaction(cause, "/moderation", CommentModerated, "p", comment)
+	if again := Reaction(cause, "/moderation", CommentModerated, "p", comment); again.ID != first.ID {
+		t.Errorf("the ids are %s and %s", first.ID, again.ID)
+	}
+	others := map[string]Event{
+		"another cause":       Reaction(New("other", "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
+		"another type":        Reaction(cause, "/comments", CommentUpdated, "p", comment),
+		"a cause without id":  Reaction(New("", "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
+		"its reaction's twin": Reaction(New("", "/moderation", CommentModerated, "p", comment), "/moderation", CommentModerated, "p", comment),
+	}
+	seen := map[string]string{first.ID: "the first"}
+	for name, e := range others {
+		if twin, there := seen[e.ID]; there {
+			t.Errorf("%s has the id of %s", name, twin)
+		}
+		seen[e.ID] = name
+	}
+	if a, b := DeriveID("a", "bc"), DeriveID("ab", "c"); a == b {
+		t.Error("parts run into each other")
+	}
+	// Ids that are on disks already: they must never change.
+	if got, want := DeriveID("comments", "post", "key"), "a3f619c5-a4f6-579d-af8c-315d394a4e88"; got != want {
+		t.Errorf("DeriveID gives %s, want %s", got, want)
+	}
+}
