@@ -16,14 +16,15 @@ import (
 // (RFC 9110, section 12.5.3).
 func acceptedEncoding(r *http.Request) string {
 	best := ""
-	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+	accepted := strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ","))
+	for part := range strings.SplitSeq(accepted, ",") {
 		name, parameters, _ := strings.Cut(part, ";")
 		if q, ok := strings.CutPrefix(strings.TrimSpace(parameters), "q="); ok {
 			if weight, err := strconv.ParseFloat(q, 64); err != nil || weight == 0 {
 				continue
 			}
 		}
-		switch strings.ToLower(strings.TrimSpace(name)) {
+		switch strings.TrimSpace(name) {
 		case "zstd", "*":
 			return "zstd"
 		case "gzip":

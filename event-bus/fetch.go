@@ -29,7 +29,11 @@ type query struct {
 	wait  time.Duration
 }
 
-func parseQuery(v url.Values) (q query, err error) {
+func parseQuery(text string) (q query, err error) {
+	v, err := url.ParseQuery(text)
+	if err != nil { // what cannot be read must not be taken for "everything"
+		return q, service.NewProblem(http.StatusBadRequest, "The query cannot be read: %.100v.", err)
+	}
 	if text := v.Get("after"); text != "" {
 		if q.after, err = event.ParseSequence(text); err != nil {
 			return q, service.Invalid("after", "The parameter after=%v.", err)
@@ -60,7 +64,7 @@ func parseQuery(v url.Values) (q query, err error) {
 // fetch answers with the events that are asked for, in the form that is
 // accepted: an array, a line an event, or a stream that goes on.
 func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
-	q, err := parseQuery(r.URL.Query())
+	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -70,9 +74,12 @@ func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
 	a := &answer{log: b.log, header: w.Header(), out: service.NewStream(w), query: q, encoding: acceptedEncoding(r)}
 	a.header.Set("Event-Log", b.log.ID())
 	a.header.Set("Cache-Control", "no-cache")
-	a.header.Set("Vary", "Accept, Accept-Encoding")
+	a.header.Add("Vary", "Accept, Accept-Encoding")
 	accept := r.Header.Get("Accept")
 	switch {
+	case r.Method == http.MethodHead: // nothing to read, nothing to wait for
+		a.header.Set("Event-Sequence-Last", b.log.Last().String())
+		return nil
 	case strings.Contains(accept, "text/event-stream"):
 		if id := r.Header.Get("Last-Event-ID"); id != "" {
 			if a.query.after, err = event.ParseSequence(id); err != nil {
@@ -80,11 +87,14 @@ func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 		return a.follow(ctx)
-	case strings.Contains(accept, "application/x-ndjson"):
-		return a.sendLines(ctx)
-	default:
-		return a.sendArray(ctx)
 	}
+	if q.after > b.log.Last() { // this is not the log that the reader knows: they must hear of it now
+		a.query.wait = 0
+	}
+	if strings.Contains(accept, "application/x-ndjson") {
+		return a.sendLines(ctx)
+	}
+	return a.sendArray(ctx)
 }
 
 // answer is one fetch on its way out.
@@ -106,7 +116,7 @@ func (a *answer) begin(ctx context.Context) (*selection, error) {
 		if err := s.advance(); err != nil {
 			return nil, err
 		}
-		if s.ready() || s.last < a.query.after { // a log that ends before the checkpoint: whoever asks must know now
+		if s.ready() {
 			break
 		}
 		select {
@@ -119,6 +129,7 @@ func (a *answer) begin(ctx context.Context) (*selection, error) {
 		break
 	}
 	a.header.Set("Event-Sequence-Last", s.last.String())
+	a.out.Extend() // also an answer without a body is a write
 	return s, nil
 }
 

@@ -1,0 +1,446 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
+)
+
+// decode takes the encoding that an answer says it has off its body.
+func decode(t testing.TB, header http.Header, body string) string {
+	t.Helper()
+	var r io.Reader = strings.NewReader(body)
+	switch encoding := header.Get("Content-Encoding"); encoding {
+	case "":
+	case "gzip":
+		g, err := gzip.NewReader(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = g
+	case "zstd":
+		d, err := zstd.NewReader(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		r = d
+	default:
+		t.Fatalf("the answer is in the encoding %q", encoding)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// ranks returns the sequences of the events in an answer, whatever its form.
+func (r reply) ranks(t testing.TB) (ranks []event.Sequence) {
+	t.Helper()
+	if r.err != nil || r.status != http.StatusOK {
+		t.Fatalf("answered %d %.300s, %v", r.status, r.body, r.err)
+	}
+	text := decode(t, r.header, r.body)
+	var events []stored
+	switch contentType := r.header.Get("Content-Type"); contentType {
+	case "application/json":
+		if err := json.Unmarshal([]byte(text), &events); err != nil || events == nil {
+			t.Fatalf("%v in %.300s", err, text)
+		}
+	case "application/x-ndjson":
+		for line := range strings.Lines(text) {
+			var e stored
+			if err := json.Unmarshal([]byte(line), &e); err != nil || !strings.HasSuffix(line, "\n") {
+				t.Fatalf("%v in %.300s", err, line)
+			}
+			events = append(events, e)
+		}
+	case "text/event-stream":
+		for _, m := range messages(t, bufio.NewReader(strings.NewReader(text)), -1) {
+			events = append(events, m)
+		}
+	default:
+		t.Fatalf("the content type is %q", contentType)
+	}
+	for _, e := range events {
+		rank, err := event.ParseSequence(e.Sequence)
+		if err != nil || len(e.Sequence) != event.SequenceDigits {
+			t.Fatalf("the sequence of %+v is not one", e)
+		}
+		ranks = append(ranks, rank)
+	}
+	return ranks
+}
+
+// messages reads n server-sent events, or with -1 all there are, and passes
+// over comments.
+func messages(t testing.TB, r *bufio.Reader, n int) (events []stored) {
+	t.Helper()
+	id := ""
+	for len(events) != n {
+		line, err := r.ReadString('\n')
+		if err == io.EOF && n < 0 && line == "" {
+			return events
+		}
+		if err != nil {
+			t.Fatalf("the stream ended after %d of %d events: %v", len(events), n, err)
+		}
+		switch {
+		case strings.HasPrefix(line, "id: "):
+			id = strings.TrimSpace(line[4:])
+		case strings.HasPrefix(line, "data: "):
+			var e stored
+			if err := json.Unmarshal([]byte(line[6:]), &e); err != nil {
+				t.Fatalf("%v in %q", err, line)
+			}
+			if e.Sequence != id || len(id) != event.SequenceDigits {
+				t.Fatalf("the id of event %s is %q", e.Sequence, id)
+			}
+			events = append(events, e)
+		case line == "\n", strings.HasPrefix(line, ":"):
+		default:
+			t.Fatalf("the stream has the line %q", line)
+		}
+	}
+	return events
+}
+
+func wantRanks(t testing.TB, got []event.Sequence, want ...event.Sequence) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got the events %d, want %d", got, want)
+	}
+}
+
+// forms are the ways to ask for the same events.
+var forms = map[string][]string{
+	"an array":               nil,
+	"an array, gzip":         {"Accept-Encoding", "gzip"},
+	"an array, zstd":         {"Accept-Encoding", "gzip, deflate, br, zstd", "Accept", "application/json"},
+	"lines":                  {"Accept", "application/x-ndjson"},
+	"lines, gzip":            {"Accept", "application/x-ndjson", "Accept-Encoding", "gzip"},
+	"lines, zstd":            {"Accept", "application/x-ndjson", "Accept-Encoding", "zstd"},
+	"a stream with a limit":  {"Accept", "text/event-stream"},
+	"a stream, zstd refused": {"Accept", "text/event-stream", "Accept-Encoding", "zstd"},
+}
+
+func TestEveryFormHasTheSameEvents(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.fill("A", 3) // 1 2 3
+	b.fill("B", 2) // 4 5
+	b.fill("A", 2) // 6 7
+	b.fill("C", 1) // 8
+	tests := map[string]struct {
+		query string
+		want  []event.Sequence
+	}{
+		"everything":                    {"", []event.Sequence{1, 2, 3, 4, 5, 6, 7, 8}},
+		"after the middle of a batch":   {"after=2", []event.Sequence{3, 4, 5, 6, 7, 8}},
+		"after 20 digits":               {"after=00000000000000000005", []event.Sequence{6, 7, 8}},
+		"after an empty parameter":      {"after=&type=&wait=&limit=", []event.Sequence{1, 2, 3, 4, 5, 6, 7, 8}},
+		"a limit within a batch":        {"limit=2", []event.Sequence{1, 2}},
+		"a limit beyond the end":        {"after=6&limit=9223372036854775807", []event.Sequence{7, 8}},
+		"after and limit":               {"after=1&limit=4", []event.Sequence{2, 3, 4, 5}},
+		"one type":                      {"type=A", []event.Sequence{1, 2, 3, 6, 7}},
+		"two types":                     {"type=C,B", []event.Sequence{4, 5, 8}},
+		"a type within what comes":      {"after=2&type=A", []event.Sequence{3, 6, 7}},
+		"a limit counts what was asked": {"after=1&type=A&limit=3", []event.Sequence{2, 3, 6}},
+		"unknown parameters":            {"after=7&x=y", []event.Sequence{8}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			for form, header := range forms {
+				query := test.query
+				if strings.HasPrefix(form, "a stream") {
+					query = fmt.Sprintf("limit=%d&%s", len(test.want), query) // else it goes on
+				}
+				r := b.send("GET", "/events?"+query, "", header...)
+				t.Run("as "+form, func(t *testing.T) { wantRanks(t, r.ranks(t), test.want...) })
+				if r.header.Get("Event-Sequence-Last") != "00000000000000000008" || len(r.header.Get("Event-Log")) != 36 {
+					t.Errorf("the headers are %v", r.header)
+				}
+			}
+		})
+	}
+	for form, header := range forms {
+		if strings.HasPrefix(form, "a stream") {
+			continue
+		}
+		t.Run("nothing as "+form, func(t *testing.T) {
+			for _, query := range []string{"after=8", "after=99", "after=18446744073709551615", "type=D", "type=" + strings.Repeat("x", 10<<10)} {
+				wantRanks(t, b.send("GET", "/events?"+query, "", header...).ranks(t))
+			}
+		})
+	}
+}
+
+func TestEncodingIsOneThatTheReaderAccepts(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.fill("A", 1)
+	for accepted, want := range map[string]string{
+		"": "", "identity": "", "br": "", "gzip": "gzip", "GZIP": "gzip", "zstd": "zstd", "gzip, zstd": "zstd", "gzip;q=0, zstd;q=0": "", "gzip;q=0.5, zstd; q=0": "gzip",
+		"zstd;q=0.000, *;q=0": "", "zstd;Q=0": "", "*": "zstd", "x-gzip": "", "gzip;q=x": "",
+	} {
+		for _, form := range []string{"application/json", "application/x-ndjson"} {
+			r := b.send("GET", "/events", "", "Accept", form, "Accept-Encoding", accepted)
+			if got := r.header.Get("Content-Encoding"); got != want {
+				t.Errorf("%s with Accept-Encoding %q: got %q, want %q", form, accepted, got, want)
+			}
+			wantRanks(t, r.ranks(t), 1)
+		}
+	}
+}
+
+func TestAnswerSaysWhatItDependsOn(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	r := b.send("GET", "/events", "", "Origin", "http://localhost:3000")
+	vary := strings.Join(r.header.Values("Vary"), ", ")
+	for _, name := range []string{"Origin", "Accept", "Accept-Encoding"} {
+		if !strings.Contains(vary, name) {
+			t.Errorf("Vary is %q, without %s", vary, name)
+		}
+	}
+	if r.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" || !strings.Contains(r.header.Get("Access-Control-Expose-Headers"), "Event-Log") {
+		t.Errorf("the page may not read it: %v", r.header)
+	}
+	if r.header.Get("Cache-Control") != "no-cache" {
+		t.Errorf("Cache-Control is %q", r.header.Get("Cache-Control"))
+	}
+}
+
+func TestWaitEndsWhenSomethingComes(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.fill("A", 1)
+	for form, header := range forms {
+		if strings.HasPrefix(form, "a stream") {
+			continue
+		}
+		t.Run(form, func(t *testing.T) {
+			last := b.newest().Sequence
+			after, _ := event.ParseSequence(last)
+			type result struct {
+				r   reply
+				err error
+			}
+			waiting := make(chan result, 2)
+			for _, query := range []string{"", "&type=A,Wanted&limit=1"} {
+				go func() {
+					r, err := b.try("GET", "/events?wait=20s&after="+last+query, strings.NewReader(""), header...)
+					waiting <- result{r, err}
+				}()
+			}
+			b.fill("Unwanted", 1)
+			first := <-waiting
+			if first.err != nil {
+				t.Fatal(first.err)
+			}
+			wantRanks(t, first.r.ranks(t), after+1)
+			b.fill("Wanted", 2)
+			second := <-waiting
+			if second.err != nil {
+				t.Fatal(second.err)
+			}
+			wantRanks(t, second.r.ranks(t), after+2)
+			if last := second.r.header.Get("Event-Sequence-Last"); last < (after + 2).String() {
+				t.Errorf("the last sequence is said to be %s", last)
+			}
+		})
+	}
+	t.Run("or when the time is over", func(t *testing.T) {
+		start := time.Now()
+		last := b.newest().Sequence
+		wantRanks(t, b.send("GET", "/events?wait=50ms&after="+last, "").ranks(t))
+		if time.Since(start) < 50*time.Millisecond {
+			t.Error("it did not wait")
+		}
+	})
+	t.Run("at once for a reader of another log", func(t *testing.T) {
+		r := b.send("GET", "/events?wait=60s&after=1000000", "", forms["lines, zstd"]...) // the client would give up before
+		wantRanks(t, r.ranks(t))
+		if r.header.Get("Event-Sequence-Last") >= "00000000000001000000" {
+			t.Errorf("the log is said to end at %s", r.header.Get("Event-Sequence-Last"))
+		}
+	})
+	t.Run("or when the bus stops", func(t *testing.T) {
+		conn, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(conn, "GET /events?wait=60s&after=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b.newest().Sequence)
+		b.stop()
+		if answer, _ := io.ReadAll(conn); !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") || !strings.HasSuffix(string(answer), "\r\n\r\n[]\n") {
+			t.Errorf("answered %q", answer)
+		}
+	})
+}
+
+// deadlines remembers when the server was told to stop trying to write.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error { d.set = append(d.set, at); return nil }
+
+// A wait of half a minute and more used to end in a connection that could not
+// be written to any more.
+func TestWaitDoesNotUseUpTheTimeForTheAnswer(t *testing.T) {
+	t.Parallel()
+	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	b := &bus{log: log, stopping: t.Context()}
+	for form, header := range forms {
+		if strings.HasPrefix(form, "a stream") {
+			continue
+		}
+		r := httptest.NewRequest("GET", "/events?wait=30ms", nil)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		if err := b.fetch(w, r); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(w.set); n < 2 || w.set[n-1].Sub(w.set[0]) < 30*time.Millisecond {
+			t.Errorf("%s: the deadlines for writing are %v", form, w.set)
+		}
+	}
+}
+
+// stream opens a stream of server-sent events; it ends with the test.
+func (b *runningBus) stream(query string, header ...string) (*http.Response, *bufio.Reader) {
+	b.t.Helper()
+	request, err := http.NewRequestWithContext(b.t.Context(), "GET", b.url+"/events?"+query, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := b.client.Do(request)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { response.Body.Close() })
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
+		b.t.Fatalf("answered %s %v", response.Status, response.Header)
+	}
+	return response, bufio.NewReader(response.Body)
+}
+
+func ranksOf(events []stored) (ranks []event.Sequence) {
+	for _, e := range events {
+		rank, _ := event.ParseSequence(e.Sequence)
+		ranks = append(ranks, rank)
+	}
+	return ranks
+}
+
+func TestStreamGivesHistoryAndThenWhatComes(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	response, empty := b.stream("")
+	if response.Header.Get("Event-Sequence-Last") != "00000000000000000000" || response.Header.Get("X-Accel-Buffering") != "no" {
+		t.Errorf("the headers are %v", response.Header)
+	}
+	b.fill("A", 3)
+	b.fill("B", 1)
+	wantRanks(t, ranksOf(messages(t, empty, 4)), 1, 2, 3, 4)
+
+	_, all := b.stream("")
+	_, some := b.stream("after=1&type=A")
+	_, resumed := b.stream("after=1", "Last-Event-ID", "00000000000000000003")
+	wantRanks(t, ranksOf(messages(t, all, 4)), 1, 2, 3, 4)
+	wantRanks(t, ranksOf(messages(t, some, 2)), 2, 3)
+	wantRanks(t, ranksOf(messages(t, resumed, 1)), 4)
+	b.fill("B", 1)
+	b.fill("A", 1)
+	wantRanks(t, ranksOf(messages(t, all, 2)), 5, 6)
+	wantRanks(t, ranksOf(messages(t, some, 1)), 6)
+	wantRanks(t, ranksOf(messages(t, resumed, 2)), 5, 6)
+	wantRanks(t, ranksOf(messages(t, empty, 2)), 5, 6)
+
+	b.client.CloseIdleConnections()
+	b.kill()
+	if rest, err := io.ReadAll(all); err != nil { // a stop ends a stream, and cuts no event off
+		t.Errorf("the stream was cut off: %v after %q", err, rest)
+	}
+}
+
+// A white space that JSON allows and that ends a line of a stream.
+func TestCarriageReturnInAnEventDoesNotBreakTheStream(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.post("application/json", "{\r\n\"type\":\"T\",\r\"x\":{\r\n\"y\"\r:1},\n\"data\":[1,\r\n2,\r3]}")
+	r := b.send("GET", "/events?limit=1", "", "Accept", "text/event-stream")
+	if strings.ContainsAny(strings.TrimRight(r.body, "\n"), "\r") || strings.Count(r.body, "\n") != 3 {
+		t.Errorf("the stream is %q", r.body)
+	}
+	wantRanks(t, r.ranks(t), 1)
+}
+
+// A reader that is further than the log used to be sent empty comments as fast
+// as the connection took them.
+func TestStreamThatIsAheadOfTheLogIsSilent(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.fill("A", 1)
+	_, ahead := b.stream("after=3")
+	_, other := b.stream("")
+	b.fill("A", 3)
+	messages(t, other, 4)
+	text := ""
+	for !strings.HasPrefix(text, "id: ") {
+		line, err := ahead.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = line
+		if strings.HasPrefix(line, ":") {
+			t.Fatal("a comment was sent long before the connection could be thought dead")
+		}
+	}
+	if text != "id: 00000000000000000004\n" {
+		t.Errorf("the first event is %q", text)
+	}
+}
+
+// A HEAD of a stream used to hold its connection for ever.
+func TestHeadIsAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.fill("A", 5)
+	for form, header := range forms {
+		t.Run(form, func(t *testing.T) {
+			r := b.send("HEAD", "/events?wait=60s&after=5", "", header...)
+			if r.status != http.StatusOK || r.body != "" || r.header.Get("Event-Sequence-Last") != "00000000000000000005" || r.header.Get("Event-Log") == "" {
+				t.Errorf("answered %d %v", r.status, r.header)
+			}
+			b.send("GET", "/healthz", "").wantJSON(t, http.StatusOK, nil) // on the same connection
+		})
+	}
+}
