@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/go-json-experiment/json"
 )
 
 // limit is how long anything in the browser may take.
@@ -89,5 +93,56 @@ func TestLogicOfThePage(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestPageShowsTextAsTextAndBreaksNoPolicy opens the whole page. A browser
+// reports in its console whatever the policy forbids.
+func TestPageShowsTextAsTextAndBreaksNoPolicy(t *testing.T) {
+	const title = `<img src=x onerror="document.title='broken in'"> & <b>bold</b>`
+	ctx := browser(t)
+	services := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		if r.URL.Path == "/posts/live" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+		body, err := json.Marshal(map[string]any{"a": map[string]any{"id": "a", "title": title, "commentCount": 1,
+			"comments": []map[string]string{{"id": "c", "content": title, "status": "approved"}}}})
+		if err != nil {
+			t.Error(err)
+		}
+		w.Write(body)
+	}))
+	defer services.Close()
+	defer services.CloseClientConnections()
+	url := start(t, map[string]string{"POSTS_URL": services.URL, "COMMENTS_URL": services.URL, "QUERY_URL": services.URL})
+
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	messages := chromedp.Console(ctx)
+	err := chromedp.Do(ctx, chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS(`#connection[data-state="connected"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`article[data-post-id="a"] li[data-comment-id="c"][data-status="approved"]`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](`[document.querySelector('article h3').textContent,
+		document.querySelector('article li').textContent, document.title, String(document.querySelectorAll('img, b').length)]`))
+	if err != nil || !slices.Equal(shown, []string{title, title, "Miniblog", "0"}) {
+		t.Errorf("the page shows %q (%v)", shown, err)
+	}
+	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`console.log('done')`)); err != nil {
+		t.Fatal(err)
+	}
+	for message, err := range messages {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if message.Text == "done" {
+			break
+		}
+		t.Errorf("the browser complains: %s", message)
 	}
 }

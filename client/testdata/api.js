@@ -68,8 +68,10 @@ return {
   async 'what is wrong is said in words'() {
     const answers = [
       [() => Response.json({ detail: 'Too long.', field: 'title' }, { status: 422 }), ['Too long.', 422, 'title']],
-      [() => new Response('<h1>Bad gateway', { status: 502 }), ['The blog answered with an error (502).', 502, '']],
+      [() => Response.json({ detail: 'The bus is away.' }, { status: 503 }), ['The blog cannot do this just now. Try again in a moment.', 503, '']],
+      [() => new Response('<h1>Too large', { status: 413 }), ['The blog answered with an error (413).', 413, '']],
       [() => Response.json(null, { status: 500 }), ['The blog answered with an error (500).', 500, '']],
+      [() => new Response('<h1>Welcome'), ['The blog sent an answer that this page does not understand. Try again, or load the page anew.', 0, '']],
       [() => Promise.reject(new TypeError('Failed to fetch')), ['The blog cannot be reached. Check your connection.', 0, '']],
     ];
     for (const [answer, want] of answers) {

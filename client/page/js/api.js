@@ -35,18 +35,18 @@ export class Api {
     const parameters = new URLSearchParams({ limit });
     if (after) parameters.set('after', after);
     const response = await this.#request('comments', `/posts/${encodeURIComponent(postId)}/comments?${parameters}`);
-    return { comments: JSON.parse(await text(response)).map(comment), more: nextPage(response) !== null };
+    return { comments: await read(response, (text) => JSON.parse(text).map(comment)), more: nextPage(response) !== null };
   }
 
   /** Creates a post and returns it. */
   async createPost(title, key) {
-    return JSON.parse(await text(await this.#send('posts', '/posts/create', { title }, key)));
+    return read(await this.#send('posts', '/posts/create', { title }, key), JSON.parse);
   }
 
   /** Creates a comment and returns it as its author may see it. */
   async createComment(postId, content, key) {
     const response = await this.#send('comments', `/posts/${encodeURIComponent(postId)}/comments`, { content }, key);
-    return comment(JSON.parse(await text(response)).at(-1)); // the new one comes last
+    return read(response, (text) => comment(JSON.parse(text).at(-1))); // the new one comes last
   }
 
   /** The address of the live stream of what comes after a sequence. */
@@ -58,7 +58,7 @@ export class Api {
   async #posts(parameters) {
     const response = await this.#request('query', `/posts?${parameters}`);
     return {
-      posts: valuesInOrder(await text(response)).map(post),
+      posts: await read(response, (text) => valuesInOrder(text).map(post)),
       next: nextPage(response),
       sequence: sequence(response.headers.get('Event-Sequence')),
     };
@@ -96,11 +96,15 @@ async function get(url, options) {
   }
 }
 
-async function text(response) {
-  try {
-    return await response.text();
-  } catch {
+/** Returns what understand makes of the text of the answer. */
+async function read(response, understand) {
+  const text = await response.text().catch(() => {
     throw unreachable(); // cut off on its way
+  });
+  try {
+    return understand(text);
+  } catch {
+    throw new Problem('The blog sent an answer that this page does not understand. Try again, or load the page anew.');
   }
 }
 
@@ -110,6 +114,9 @@ function unreachable() {
 
 async function problem(response) {
   const { status } = response;
+  if (status >= 502 && status <= 504) {
+    return new Problem('The blog cannot do this just now. Try again in a moment.', { status });
+  }
   const { detail, field } = (await response.json().catch(() => null)) ?? {};
   return new Problem(detail || `The blog answered with an error (${status}).`, { status, field });
 }

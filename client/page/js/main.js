@@ -42,6 +42,7 @@ document.addEventListener('visibilitychange', () => {
   else if (!live.connected) live.connect();
 });
 for (const change of ['online', 'offline']) addEventListener(change, () => live.connect());
+addEventListener('pageshow', ({ persisted }) => persisted && live.connect());
 
 const main = document.getElementById('main');
 main.replaceChildren();
