@@ -51,17 +51,29 @@ func buildImages(t *testing.T) *images {
 		t.Fatal(err)
 	}
 	i := &images{env: append(os.Environ(), "CONTAINERS_STORAGE_CONF="+config, "BUILDAH_ISOLATION=chroot"), mounts: map[string]string{}}
-	build := exec.Command(filepath.Join(root, "infra/images-offline.sh"), "--layers=false")
+	i.build(t)
+	t.Cleanup(func() { i.buildah(t, "rm", "--all") }) // unmounts, too
+	for _, name := range names {
+		i.mounts[name] = i.mount(t, name)
+	}
+	return i
+}
+
+// build runs the script, without keeping layers for a next time.
+func (i *images) build(t *testing.T, options ...string) {
+	t.Helper()
+	build := exec.Command(filepath.Join(root, "infra/images-offline.sh"), append([]string{"--layers=false"}, options...)...)
 	build.Env = i.env
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("infra/images-offline.sh: %v\n%s", err, out)
 	}
-	t.Cleanup(func() { i.buildah(t, "rm", "--all") }) // unmounts, too
-	for _, name := range names {
-		container := strings.TrimSpace(i.buildah(t, "from", "--pull-never", "docker.io/miniblog/"+name+":1.0.0"))
-		i.mounts[name] = strings.TrimSpace(i.buildah(t, "mount", container))
-	}
-	return i
+}
+
+// mount returns a folder with the files of an image.
+func (i *images) mount(t *testing.T, service string) string {
+	t.Helper()
+	container := strings.TrimSpace(i.buildah(t, "from", "--pull-never", "docker.io/miniblog/"+service+":1.0.0"))
+	return strings.TrimSpace(i.buildah(t, "mount", container))
 }
 
 func (i *images) buildah(t *testing.T, args ...string) string {
@@ -169,6 +181,20 @@ func TestImagesHoldTheirProgramAndNothingElse(t *testing.T) {
 			if out, err := check.CombinedOutput(); err != nil {
 				t.Errorf("the health check of %s: %v %s", name, err, out)
 			}
+		}
+	})
+
+	t.Run("skaffold's image of the client serves the page from a folder", func(t *testing.T) {
+		built.env = append(built.env, "SERVICES=client")
+		built.build(t, "--target", "dev")
+		config := built.inspect(t, "client").OCIv1.Config
+		page := filepath.Join(built.mount(t, "client"), "page")
+		if info, err := os.Stat(filepath.Join(page, "index.html")); err != nil || !slices.Contains(config.Env, "PAGE_DIR=/page") {
+			t.Fatalf("no page at /page: %v %v %q", info, err, config.Env)
+		}
+		owner, err := exec.Command("stat", "--format=%u:%g", page).Output()
+		if err != nil || strings.TrimSpace(string(owner)) != config.User || config.User != "65532:65532" {
+			t.Errorf("the page belongs to %s (%v), the program runs as %s: skaffold could not replace a file", owner, err, config.User)
 		}
 	})
 }

@@ -40,6 +40,7 @@ type manifests struct {
 	autoscalers map[string]*autoscalingv2.HorizontalPodAutoscaler
 	gateways    map[string]*gateway
 	routes      map[string]*httpRoute
+	pods        map[string]*corev1.Pod
 	objects     []metav1.Object // all of them
 }
 
@@ -58,6 +59,7 @@ func load(t *testing.T, folders ...string) *manifests {
 		autoscalers: map[string]*autoscalingv2.HorizontalPodAutoscaler{},
 		gateways:    map[string]*gateway{},
 		routes:      map[string]*httpRoute{},
+		pods:        map[string]*corev1.Pod{},
 	}
 	for _, folder := range folders {
 		for _, path := range manifestFiles(t, folder) {
@@ -80,6 +82,8 @@ func (m *manifests) add(t *testing.T, path string, document []byte) {
 		decode(t, m, path, document, m.deployments, &appsv1.Deployment{})
 	case "v1 Service":
 		decode(t, m, path, document, m.services, &corev1.Service{})
+	case "v1 Pod":
+		decode(t, m, path, document, m.pods, &corev1.Pod{})
 	case "v1 ConfigMap":
 		decode(t, m, path, document, m.configMaps, &corev1.ConfigMap{})
 	case "v1 PersistentVolumeClaim":

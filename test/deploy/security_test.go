@@ -17,25 +17,46 @@ func TestPodsMeetTheRestrictedStandard(t *testing.T) {
 		t.Fatal(err)
 	}
 	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
-	m := load(t, "k8s")
-	for _, name := range names {
-		d, container := m.deployment(t, name)
-		pod := d.Spec.Template
+	m := load(t, "k8s", "backup")
+	pods := map[string]corev1.PodTemplateSpec{}
+	for name, d := range m.deployments {
+		pods[name] = d.Spec.Template
+	}
+	for name, p := range m.pods {
+		pods[name] = corev1.PodTemplateSpec{ObjectMeta: p.ObjectMeta, Spec: p.Spec}
+	}
+	for name, pod := range pods {
 		for _, result := range evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec) {
 			if !result.Allowed {
 				t.Errorf("%s: %s: %s", name, result.ForbiddenReason, result.ForbiddenDetail)
 			}
 		}
 		// What the standard leaves open.
-		if c := container.SecurityContext; c.ReadOnlyRootFilesystem == nil || !*c.ReadOnlyRootFilesystem {
+		if c := pod.Spec.Containers[0].SecurityContext; c.ReadOnlyRootFilesystem == nil || !*c.ReadOnlyRootFilesystem {
 			t.Errorf("%s: its root filesystem can be written to", name)
 		}
 		if token := pod.Spec.AutomountServiceAccountToken; token == nil || *token {
 			t.Errorf("%s gets a token for the Kubernetes API, which it has no use for", name)
 		}
 		if user := pod.Spec.SecurityContext.RunAsUser; user == nil || *user != 65532 {
-			t.Errorf("%s: its user must be the number that its image has", name)
+			t.Errorf("%s: its user must be the number that the images have", name)
 		}
+	}
+}
+
+func TestBackupPodSeesTheVolumeOfTheLog(t *testing.T) {
+	m := load(t, "k8s", "backup")
+	bus, _ := m.deployment(t, "event-bus")
+	pod := m.pods["event-bus-volume"]
+	if pod == nil {
+		t.Fatal("infra/backup has no pod event-bus-volume")
+	}
+	claim := pod.Spec.Volumes[0].PersistentVolumeClaim
+	if claim == nil || m.claims[claim.ClaimName] == nil || claim.ClaimName != bus.Spec.Template.Spec.Volumes[0].PersistentVolumeClaim.ClaimName {
+		t.Errorf("the pod has the volume %+v, not that of the log", pod.Spec.Volumes[0])
+	}
+	if *pod.Spec.SecurityContext.FSGroup != *bus.Spec.Template.Spec.SecurityContext.FSGroup {
+		t.Error("what the pod restores would not belong to the bus's group")
 	}
 }
 
