@@ -44,7 +44,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	}
 	log, err := eventlog.Open(dir, eventlog.Options{Logger: slog.Default()})
 	if err != nil {
-		return nil, fmt.Errorf("opening the log in %s: %w", dir, err)
+		return nil, fmt.Errorf("opening the log in %s: %w", dir, withCure(dir, err))
 	}
 	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default()}, subscribers)
 	if err != nil {

@@ -44,14 +44,19 @@ func offline(args []string, out, errs io.Writer) int {
 		return 2
 	}
 	if err != nil {
-		fmt.Fprintf(errs, "event-bus %s: %v\n", args[0], err)
-		var damage *eventlog.Damage
-		if errors.As(err, &damage) {
-			fmt.Fprintf(errs, "Restore the log from a backup, or run \"event-bus repair %s\" to keep the events before %d and give up the rest.\n", dir, damage.Event)
-		}
+		fmt.Fprintf(errs, "event-bus %s: %v\n", args[0], withCure(dir, err))
 		return 1
 	}
 	return 0
+}
+
+// withCure adds to the error of a damaged log what can be done about it.
+func withCure(dir string, err error) error {
+	var damage *eventlog.Damage
+	if !errors.As(err, &damage) {
+		return err
+	}
+	return fmt.Errorf("%w; restore the log from a backup, or run \"event-bus repair %s\" to keep the events before %d and give up the rest", err, dir, damage.Event)
 }
 
 // verify prints a line a segment and the sum.
