@@ -122,7 +122,7 @@ func (c *comments) awaitPost(ctx context.Context, post string) error {
 		changed := c.view.Changed()
 		var known bool
 		err := c.view.Read(ctx, func(tx *projection.Tx) (err error) {
-			known, err = isKnown(tx, post)
+			known, err = tx.Get("SELECT 1 FROM posts WHERE id = ? AND known", []any{post}, new(int64))
 			return err
 		})
 		if known || err != nil {

@@ -83,11 +83,6 @@ type row struct {
 	event.Comment
 }
 
-// isKnown tells whether a post was created.
-func isKnown(tx *projection.Tx, post string) (known bool, err error) {
-	return tx.Get("SELECT 1 FROM posts WHERE id = ? AND known", []any{post}, new(int64))
-}
-
 // find returns a comment of a post.
 func find(tx *projection.Tx, post, id string) (c row, found bool, err error) {
 	c.Comment = event.Comment{ID: id, PostID: post}

@@ -30,6 +30,7 @@ type terms struct {
 	folded  []string
 	checked time.Time
 	version version
+	broken  bool // the file could not be read last time, and that was logged
 }
 
 // version tells one content of the file from another without reading it.
@@ -71,9 +72,11 @@ func (t *terms) current() []string {
 	defer t.mu.Unlock()
 	if t.path != "" && time.Since(t.checked) >= checkEvery {
 		t.checked = time.Now()
-		if err := t.read(); err != nil {
+		err := t.read()
+		if err != nil && !t.broken {
 			slog.Warn("the blocked terms cannot be read again; those read before stay", "file", t.path, "error", err)
 		}
+		t.broken = err != nil
 	}
 	return t.folded
 }

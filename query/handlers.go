@@ -39,15 +39,12 @@ type selection struct {
 
 // list answers GET /posts.
 func (q *query) list(w http.ResponseWriter, r *http.Request) error {
-	s := selection{limit: defaultLimit}
-	if r.URL.RawQuery != "" {
-		params := r.URL.Query()
-		limit, err := service.Limit(params, defaultLimit, maxLimit)
-		if err != nil {
-			return err
-		}
-		s = selection{limit, params.Get("before"), params.Get("id")}
+	params := r.URL.Query()
+	limit, err := service.Limit(params, defaultLimit, maxLimit)
+	if err != nil {
+		return err
 	}
+	s := selection{limit, params.Get("before"), params.Get("id")}
 	page, err := q.cache.Get(r.Context(), s, func(ctx context.Context) (*pagecache.Page, error) {
 		return q.render(ctx, s, r.URL)
 	})

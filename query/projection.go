@@ -65,7 +65,8 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if _, err = tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL", post.ID, post.Title); err != nil {
+			if _, err := tx.Exec(`INSERT INTO posts (id, title) VALUES (?, ?)
+				ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL`, post.ID, post.Title); err != nil {
 				return err
 			}
 			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
