@@ -107,13 +107,12 @@ func (e *Env) logger(name string, out *os.File) *slog.Logger {
 		format = "text"
 	}
 	options := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler = slog.NewJSONHandler(out, options)
 	switch format {
 	case "json":
-	case "text":
-		handler = slog.NewTextHandler(out, options)
+	case "text": // whoever shows it to people says whose line it is
+		return slog.New(slog.NewTextHandler(out, options))
 	default:
 		e.fail("LOG_FORMAT", format, "must be text or json")
 	}
-	return slog.New(handler).With("service", name)
+	return slog.New(slog.NewJSONHandler(out, options)).With("service", name)
 }

@@ -41,6 +41,10 @@ func (m measured) at(share float64) time.Duration {
 	return m.waits[min(len(m.waits)-1, int(share*float64(len(m.waits))))]
 }
 
+func (m measured) String() string {
+	return fmt.Sprintf("%.0f/s, p99 %v", m.perSecond(), m.at(.99).Round(10*time.Microsecond))
+}
+
 // warmup is the part of a load that is not measured.
 const warmup = 500 * time.Millisecond
 

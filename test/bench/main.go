@@ -80,6 +80,9 @@ var groups = []group{
 	{"posts", (*bench).posts},
 	{"round", (*bench).roundTrips},
 	{"history", (*bench).history},
+	{"log", (*bench).log},
+	{"followers", (*bench).followers},
+	{"push", (*bench).pushing},
 	{"idle", (*bench).idle},
 }
 
@@ -137,7 +140,7 @@ func (b *bench) rate(what string, got, bare measured, atLeast float64) {
 	ratio := got.perSecond() / bare.perSecond()
 	b.rows = append(b.rows, row{
 		what:   what,
-		figure: fmt.Sprintf("%.0f/s, p99 %v", got.perSecond(), got.at(.99).Round(10*time.Microsecond)), baseline: fmt.Sprintf("%.0f/s bare", bare.perSecond()),
+		figure: got.String(), baseline: fmt.Sprintf("%.0f/s bare", bare.perSecond()),
 		ratio: fmt.Sprintf("%.2f", ratio), target: fmt.Sprintf("≥ %.2f", atLeast), ok: ratio >= atLeast,
 	})
 }
