@@ -101,8 +101,14 @@ func sorted(routes []route) []route {
 
 func TestGatewayHasTheRoutesOfTheIngress(t *testing.T) {
 	m := load(t, "k8s", "gateway")
-	if got, want := gatewayPaths(t, m), ingressPaths(t, m); !slices.Equal(got, want) {
+	got, want := gatewayPaths(t, m), ingressPaths(t, m)
+	if !slices.Equal(got, want) {
 		t.Errorf("the gateway's routes are\n%v, the ingress's\n%v", got, want)
+	}
+	for _, r := range want {
+		if s := m.services[r.service]; s == nil || s.Spec.Ports[0].Port != r.port {
+			t.Errorf("%s leads to %s:%d, which is not there", r.value, r.service, r.port)
+		}
 	}
 	g := m.gateways["miniblog"]
 	if g == nil || g.Spec.GatewayClassName == "" || len(g.Spec.Listeners) != 1 || g.Spec.Listeners[0].Hostname != "posts.com" {
