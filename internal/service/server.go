@@ -88,8 +88,9 @@ func (s *server) lastAnswer(next http.Handler) http.Handler {
 }
 
 // serve answers requests until ctx ends, and then stops without cutting off
-// one that was accepted: what waits in the listen queue is taken, connections
-// get a last answer, and what runs may finish within stopLimit.
+// one that was accepted: connections get a last answer, and so does whoever
+// comes meanwhile; what waits in the listen queue is taken; and what runs may
+// finish within stopLimit.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	queue := &drainable{Listener: listener}
 	served := make(chan error, 1)
@@ -100,11 +101,12 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	s.waitForConnections(lameDuck)
 	queue.drain()
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("stopping: %w", err)
 	}
-	s.waitForConnections(lameDuck)
+	s.waitForConnections(lastCall)
 	s.silent.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true }) // Shutdown would wait for them
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()

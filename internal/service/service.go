@@ -23,6 +23,7 @@ import (
 // promised, and under the 5 s of a local run for anything but a stuck request.
 const (
 	lameDuck  = time.Second
+	lastCall  = 100 * time.Millisecond // for a connection that was taken last to send its request
 	stopLimit = 8 * time.Second
 )
 
