@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/semaphore"
 
 	"miniblog/event-bus/eventlog"
@@ -42,15 +44,16 @@ func (b *bus) subscribers(w http.ResponseWriter, r *http.Request) error {
 // replay delivers again what came after a sequence.
 func (b *bus) replay(w http.ResponseWriter, r *http.Request) error {
 	var request struct {
-		After *sequenceOrNumber `json:"after"`
+		After sequenceOrNumber `json:"after"`
 	}
 	if err := service.ReadJSON(w, r, &request); err != nil {
 		return err
 	}
-	if request.After == nil {
-		return service.Invalid("after", "Say from where: {\"after\":0} delivers everything again.")
+	after, err := event.ParseSequence(string(request.After))
+	if err != nil {
+		return service.Invalid("after", "Say from where, with a whole number: {\"after\": 0} delivers everything again.")
 	}
-	status, err := b.pusher.Replay(r.Context(), r.PathValue("name"), event.Sequence(*request.After))
+	status, err := b.pusher.Replay(r.Context(), r.PathValue("name"), after)
 	switch {
 	case errors.Is(err, push.ErrUnknown):
 		return service.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")
@@ -62,16 +65,18 @@ func (b *bus) replay(w http.ResponseWriter, r *http.Request) error {
 	return service.WriteJSON(w, http.StatusOK, status)
 }
 
-// sequenceOrNumber is a sequence in a request: people write 42, programs send
-// back the 20 digits that they were given.
-type sequenceOrNumber event.Sequence
+// sequenceOrNumber is the text of a sequence in a request: people write 42,
+// programs send back the 20 digits that they were given.
+type sequenceOrNumber string
 
-// UnmarshalJSON implements json.Unmarshaler.
-func (s *sequenceOrNumber) UnmarshalJSON(text []byte) error {
-	if len(text) > 1 && text[0] == '"' {
-		text = text[1 : len(text)-1]
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (s *sequenceOrNumber) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	switch dec.PeekKind() {
+	case '"', '0', 'n':
+		token, err := dec.ReadToken()
+		*s = sequenceOrNumber(token.String())
+		return err
+	default:
+		return json.UnmarshalDecode(dec, (*string)(s)) // which refuses it
 	}
-	q, err := event.ParseSequence(string(text))
-	*s = sequenceOrNumber(q)
-	return err
 }

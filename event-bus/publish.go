@@ -23,10 +23,11 @@ const (
 	batched    = "application/cloudevents-batch+json"
 )
 
-// maxBatch is the most that the body of a batch may hold, in bytes, and
-// batchMemory what all batches that are being read may hold together.
+// What a batch may hold at most, and all large batches that are being read
+// together.
 const (
-	maxBatch    = 16 << 20
+	maxBatch    = 16 << 20 // bytes
+	maxEvents   = 50_000
 	batchMemory = 4 * maxBatch
 )
 
@@ -90,19 +91,20 @@ func (b *bus) storeOne(w http.ResponseWriter, r *http.Request, e event.Event) er
 
 // publishBatch stores an array of events, all or none.
 func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
-	weight := r.ContentLength
-	if weight < 0 || weight > maxBatch {
-		weight = maxBatch
+	if weight := r.ContentLength; weight < 0 || weight > service.MaxBody { // up to there it is a body like any other
+		if weight < 0 || weight > maxBatch {
+			weight = maxBatch
+		}
+		if err := b.batchMemory.Acquire(r.Context(), weight); err != nil {
+			return err
+		}
+		defer b.batchMemory.Release(weight)
 	}
-	if err := b.batchMemory.Acquire(r.Context(), weight); err != nil {
-		return err
-	}
-	defer b.batchMemory.Release(weight)
 	body, _, err := service.ReadBody(w, r, maxBatch, batched)
 	if err != nil {
 		return err
 	}
-	var events []event.Event
+	var events batch
 	if err := service.DecodeJSON(body, &events); err != nil {
 		return err
 	}
@@ -121,6 +123,34 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 		return refused(err)
 	}
 	return service.WriteJSON(w, http.StatusOK, batchAnswer(positions))
+}
+
+// batch is an array of events that ends before it takes all memory: 16 MiB can
+// hold millions of something.
+type batch []event.Event
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '[' {
+		if err := dec.SkipValue(); err != nil {
+			return err
+		}
+		return service.NewProblem(http.StatusBadRequest, "The body must be a JSON array of events.")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != ']' {
+		if len(*b) == maxEvents {
+			return service.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", maxEvents)
+		}
+		*b = append(*b, event.Event{})
+		if err := (*b)[len(*b)-1].UnmarshalJSONFrom(dec); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
 }
 
 func batchAnswer(positions []eventlog.Position) batchReceipt {
@@ -163,6 +193,9 @@ func prepare(lines []byte, e *event.Event) ([]byte, eventlog.Record, error) {
 	}
 	start := len(lines)
 	lines, err := event.AppendLine(lines, e)
+	if size := len(lines) - start; err == nil && size > service.MaxBody { // no subscriber would take it
+		err = service.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, service.MaxBody)
+	}
 	return lines, eventlog.Record{ID: e.ID, Line: lines[start:len(lines):len(lines)]}, err
 }
 
@@ -170,7 +203,7 @@ func prepare(lines []byte, e *event.Event) ([]byte, eventlog.Record, error) {
 func at(i int, err error) error {
 	var p *service.Problem
 	if errors.As(err, &p) {
-		p.Field = fmt.Sprintf("%d/%s", i, p.Field)
+		p.Field = strings.TrimSuffix(fmt.Sprintf("%d/%s", i, p.Field), "/")
 	}
 	return err
 }

@@ -64,7 +64,10 @@ func (e *Event) decodeMember(dec *jsontext.Decoder, name jsontext.Value) error {
 		if err := decodeString(dec, &text); err != nil {
 			return err
 		}
-		return e.Sequence.UnmarshalText([]byte(text))
+		if err := e.Sequence.UnmarshalText([]byte(text)); err != nil {
+			return &json.SemanticError{ByteOffset: dec.InputOffset(), JSONPointer: dec.StackPointer(), JSONKind: '"', GoType: reflect.TypeFor[Sequence](), Err: err}
+		}
+		return nil
 	case `"data"`:
 		value, err := dec.ReadValue()
 		e.Data = bytes.Clone(value)

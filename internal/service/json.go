@@ -63,7 +63,8 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return DecodeJSON(body, v)
 }
 
-// DecodeJSON decodes body into v; what does not fit is a 400 that says where.
+// DecodeJSON decodes body into v; what does not fit is a 400 that says where. A
+// value that decodes itself may return another problem.
 func DecodeJSON(body []byte, v any) error {
 	err := json.Unmarshal(body, v)
 	if err == nil {
@@ -71,6 +72,10 @@ func DecodeJSON(body []byte, v any) error {
 			return NewProblem(http.StatusBadRequest, "The body must not be null.")
 		}
 		return nil
+	}
+	var own *Problem
+	if errors.As(err, &own) {
+		return own
 	}
 	var wrong *json.SemanticError
 	if errors.As(err, &wrong) {
