@@ -2,8 +2,11 @@ package blog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,4 +98,33 @@ func caughtUp(t *testing.T, api harness.API) {
 		}
 		return nil
 	})
+}
+
+// checkProblem fails the test unless an answer is a problem as RFC 9457 has it,
+// with a sentence that helps, about the given field unless that is "".
+func checkProblem(t *testing.T, answer *harness.Answer, status int, field string) {
+	t.Helper()
+	if answer.Status != status {
+		t.Errorf("answered %d %.300s, not %d", answer.Status, answer.Body, status)
+		return
+	}
+	if contentType := answer.Header.Get("Content-Type"); contentType != "application/problem+json" {
+		t.Errorf("%d has the content type %q, not a problem's: %.300s", status, contentType, answer.Body)
+	}
+	var problem struct {
+		Type, Title, Detail, Field string
+		Status                     int
+	}
+	if err := json.Unmarshal(answer.Body, &problem); err != nil {
+		t.Errorf("the problem is not JSON: %v in %.300s", err, answer.Body)
+	}
+	if problem.Status != status || problem.Type == "" || problem.Title != http.StatusText(status) {
+		t.Errorf("the problem is %.300s, which does not say %d %s", answer.Body, status, http.StatusText(status))
+	}
+	if !strings.HasSuffix(problem.Detail, ".") || len(problem.Detail) < 15 || len(problem.Detail) > 600 {
+		t.Errorf("the detail is no sentence that helps: %.700q", problem.Detail)
+	}
+	if problem.Field != field {
+		t.Errorf("the problem is about the field %q, not %q: %s", problem.Field, field, problem.Detail)
+	}
 }

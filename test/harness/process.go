@@ -24,7 +24,7 @@ import (
 const (
 	readyLimit = 20 * time.Second
 	stopLimit  = 10 * time.Second // that every service promises
-	shownLines = 40               // of its output, when the test fails
+	shownLines = 15               // of its output, when the test fails
 )
 
 // Process is one program of the blog with its own port and folder, which it
@@ -156,7 +156,7 @@ func (p *Process) Kill() {
 	if p.run == nil {
 		return
 	}
-	p.checkAlive()
+	p.MustBeAlive()
 	p.run.told = true
 	p.run.command.Process.Kill()
 	<-p.run.ended
@@ -170,7 +170,7 @@ func (p *Process) Terminate() (ended <-chan struct{}) {
 	if p.run == nil {
 		p.t.Fatalf("%s does not run", p.Name)
 	}
-	p.checkAlive()
+	p.MustBeAlive()
 	p.run.told = true
 	if err := p.run.command.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Errorf("stopping %s: %v", p.Name, err)
@@ -210,8 +210,9 @@ func (p *Process) Restart() {
 	p.AwaitReady()
 }
 
-// checkAlive fails the test if the process has ended by itself.
-func (p *Process) checkAlive() {
+// MustBeAlive fails the test if the process, which was started, has ended by
+// itself.
+func (p *Process) MustBeAlive() {
 	p.t.Helper()
 	select {
 	case <-p.run.ended:
