@@ -18,7 +18,8 @@ import (
 
 // blog is the six programs as processes, each with a port of its own.
 type blog struct {
-	addr map[string]string // by service: host:port
+	addr      map[string]string // by service: host:port
+	processes []*os.Process
 }
 
 // command makes the command that runs a service with these variables.
@@ -37,7 +38,7 @@ func startBlog(t *testing.T, run command) *blog {
 		} else {
 			variables = append(variables, busURL)
 		}
-		b.addr[service] = start(t, service, run(t, service, variables))
+		b.start(t, service, run(t, service, variables))
 	}
 	subscribers := string(read(t, filepath.Join(root, "infra/compose/subscribers.json")))
 	for _, service := range []string{"moderation", "comments"} {
@@ -47,7 +48,12 @@ func startBlog(t *testing.T, run command) *blog {
 	if err := os.WriteFile(file, []byte(subscribers), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	start(t, "event-bus", run(t, "event-bus", []string{"ADDR=" + b.addr["event-bus"], "SUBSCRIBERS_FILE=" + file}))
+	b.start(t, "event-bus", run(t, "event-bus", []string{"ADDR=" + b.addr["event-bus"], "SUBSCRIBERS_FILE=" + file}))
+	t.Cleanup(func() { // all stop at the same time; then each is waited for
+		for _, p := range b.processes {
+			p.Signal(syscall.SIGTERM)
+		}
+	})
 	for service, addr := range b.addr {
 		harness.Eventually(t, limit, func() error {
 			answer, err := harness.Send(t.Context(), "GET", "http://"+addr+"/readyz", "")
@@ -60,8 +66,8 @@ func startBlog(t *testing.T, run command) *blog {
 	return b
 }
 
-// start starts a service and returns the address that it says it listens on.
-func start(t *testing.T, service string, cmd *exec.Cmd) (addr string) {
+// start starts a service and notes the address that it says it listens on.
+func (b *blog) start(t *testing.T, service string, cmd *exec.Cmd) {
 	t.Helper()
 	logs, err := cmd.StderrPipe()
 	if err == nil {
@@ -70,6 +76,7 @@ func start(t *testing.T, service string, cmd *exec.Cmd) (addr string) {
 	if err != nil {
 		t.Fatalf("starting %s: %v", service, err)
 	}
+	b.processes = append(b.processes, cmd.Process)
 	listening := make(chan string, 1)
 	finished := make(chan struct{})
 	go func() {
@@ -91,29 +98,34 @@ func start(t *testing.T, service string, cmd *exec.Cmd) (addr string) {
 		}
 	})
 	select {
-	case addr = <-listening:
-		return addr
+	case b.addr[service] = <-listening:
 	case <-finished:
 		t.Fatalf("%s ended before it listened", service)
 	case <-time.After(limit):
 		t.Fatalf("%s does not listen after %v", service, limit)
 	}
-	return ""
 }
 
 // limit is how long anything may take.
 const limit = 30 * time.Second
 
-// needs skips the test where a program is missing, and fails it in CI.
+// needs returns the path of a program that the test cannot do without.
 func needs(t *testing.T, program, debianPackage string) string {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
+	for _, name := range []string{program, "/usr/sbin/" + program} { // not in everybody's PATH
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: apt-get install %s", program, debianPackage)
-	}
-	t.Skipf("SKIPPED, NOT CHECKED: %s is missing (apt-get install %s)", program, debianPackage)
+	skip(t, "%s is missing: apt-get install %s", program, debianPackage)
 	return ""
+}
+
+// skip skips the test, but fails it in CI.
+func skip(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }

@@ -39,10 +39,7 @@ func buildImages(t *testing.T) *images {
 	t.Helper()
 	needs(t, "buildah", "buildah")
 	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("building images offline needs root")
-		}
-		t.Skip("SKIPPED, NOT CHECKED: building images offline needs root")
+		skip(t, "building images without a registry needs root")
 	}
 	store := t.TempDir()
 	config := filepath.Join(store, "storage.conf")
