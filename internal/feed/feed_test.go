@@ -1,0 +1,161 @@
+package feed
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"miniblog/internal/event"
+)
+
+// serve offers a feed whose checkpoint is what is published.
+func serve(t *testing.T, f *Feed, checkpoint *atomic.Uint64) (url string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := f.Serve(ctx, w, r, func() event.Sequence { return event.Sequence(checkpoint.Load()) }); err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		}
+	}))
+	t.Cleanup(func() {
+		cancel()
+		server.Close()
+	})
+	return server.URL
+}
+
+// read returns a function that returns the next event of a stream as "id
+// event", "" at its end.
+func read(t *testing.T, url string) (next func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 2*maxBytes)
+	lines.Scan() // the first lines say that the stream is there
+	if !strings.HasPrefix(lines.Text(), ":") {
+		id := lines.Text()
+		return func() string { lines.Scan(); e := id + " " + lines.Text(); lines.Scan(); return e }
+	}
+	return func() (e string) {
+		for lines.Scan() {
+			switch text := lines.Text(); {
+			case strings.HasPrefix(text, "id: "):
+				e = strings.TrimLeft(text[4:], "0")
+			case strings.HasPrefix(text, "event: "):
+				return e + " " + text[7:]
+			}
+		}
+		return ""
+	}
+}
+
+func changes(from, to int, data string) (list []Change) {
+	for i := from; i <= to; i++ {
+		list = append(list, NewChange(event.Sequence(i), fmt.Sprint("e", i), data))
+	}
+	return list
+}
+
+func TestEveryChangeArrivesInOrder(t *testing.T) {
+	f, at := New(0), new(atomic.Uint64)
+	url := serve(t, f, at)
+	next := read(t, url)
+	const total = 3000
+	go func() {
+		for i := 1; i <= total; i += 3 {
+			f.Publish(changes(i, i+2, "x"))
+			if i%Size > Size-10 { // a reader that keeps up is never cut off
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	}()
+	missed := 0
+	for i := 1; i <= total; i++ {
+		got := next()
+		if got == "" && missed < 100 { // cut off for being slow: it resumes
+			missed++
+			next = read(t, fmt.Sprintf("%s?after=%d", url, i-1))
+			i--
+			continue
+		}
+		if want := fmt.Sprintf("%d e%d", i, i); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestSlowReaderHoldsNobodyUp: what is published while a reader does not read
+// is forgotten, and the reader is told by the end of its stream.
+func TestSlowReaderHoldsNobodyUp(t *testing.T) {
+	f, at := New(0), new(atomic.Uint64)
+	url := serve(t, f, at)
+	slow := read(t, url)
+	large := strings.Repeat("x", 100_000)
+	for i := 1; i < 400; i++ { // more than any buffer between them
+		f.Publish(changes(i, i, large))
+	}
+	last := 0
+	for got := slow(); got != ""; got = slow() {
+		last++
+		if want := fmt.Sprintf("%d e%d", last, last); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	if last == 399 {
+		t.Error("it got everything: the test did not overtake it")
+	}
+	if f.bytes > maxBytes || len(f.recent) > Size {
+		t.Errorf("%d changes of %d bytes are kept", len(f.recent), f.bytes)
+	}
+}
+
+func TestResumingKnowsWhatIsForgotten(t *testing.T) {
+	f, at := New(10), new(atomic.Uint64)
+	url := serve(t, f, at)
+	at.Store(5000)
+	f.Publish(changes(11, 10+Size, "x"))
+	for after, want := range map[int]string{9: "reset", 10: "e11", 11: "e12", 9 + Size: fmt.Sprint("e", 10+Size)} {
+		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
+			t.Errorf("after %d: %q, want %s", after, got, want)
+		}
+	}
+	f.Publish(changes(11+Size, 11+Size, "x")) // the first is forgotten now
+	for after, want := range map[int]string{10: "reset", 11: "e12"} {
+		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
+			t.Errorf("after %d: %q, want %s", after, got, want)
+		}
+	}
+	f.Skip(5000)
+	if got := read(t, url+"?after=4999")(); !strings.HasSuffix(got, "reset") {
+		t.Errorf("after what was skipped: %q", got)
+	}
+}
+
+func TestSkippingTellsFollowersToLoadAgain(t *testing.T) {
+	f, at := New(0), new(atomic.Uint64)
+	next := read(t, serve(t, f, at))
+	at.Store(7)
+	f.Skip(6)
+	if got := next(); got != "7 reset" {
+		t.Errorf("got %q", got)
+	}
+	f.Publish(changes(8, 8, "x"))
+	if got := next(); got != "8 e8" {
+		t.Errorf("got %q", got)
+	}
+}

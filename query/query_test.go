@@ -1,0 +1,338 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"miniblog/internal/bus/bustest"
+	"miniblog/internal/event"
+	"miniblog/internal/service/servicetest"
+)
+
+func start(t *testing.T, b *bustest.Bus) *servicetest.Service {
+	t.Helper()
+	return startIn(t, b, t.TempDir()).AwaitReady()
+}
+
+func startIn(t *testing.T, b *bustest.Bus, dir string) *servicetest.Service {
+	t.Helper()
+	return servicetest.Start(t, open, map[string]string{"EVENT_BUS_URL": b.URL, "DATA_DIR": dir})
+}
+
+// postCreated is a post whose title is "Title of " and its id.
+func postCreated(id string) event.Event {
+	return event.New("created-"+id, "/posts", event.PostCreated, id, event.Post{ID: id, Title: "Title of " + id})
+}
+
+func created(id, post, content string) event.Event {
+	return commentEvent(event.CommentCreated, id, post, content, event.Pending)
+}
+
+func updated(id, post, content string, status event.Status) event.Event {
+	return commentEvent(event.CommentUpdated, id, post, content, status)
+}
+
+func commentEvent(typ, id, post, content string, status event.Status) event.Event {
+	return event.New(typ+"-"+id+"-"+string(status), "/comments", typ, post, event.Comment{ID: id, PostID: post, Content: content, Status: status})
+}
+
+// push sends an event as a bus without a log does.
+func push(t *testing.T, s *servicetest.Service, e event.Event) {
+	t.Helper()
+	body, _ := json.Marshal(map[string]any{"type": e.Type, "data": e.Data})
+	if a := s.Post("/events", string(body)); a.Status != http.StatusOK || a.Body != "{}\n" {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+}
+
+// awaitBody waits until path answers want.
+func awaitBody(t *testing.T, s *servicetest.Service, path, want string) {
+	t.Helper()
+	var a servicetest.Answer
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s answers %s", path, a.Body)
+		}
+	}()
+	servicetest.Await(t, want, func() bool {
+		a = s.Get(path)
+		return a.Body == want+"\n"
+	})
+}
+
+func TestPostsWithTheirComments(t *testing.T) {
+	b := bustest.New(t)
+	s := start(t, b)
+	awaitBody(t, s, "/posts", `{}`)
+	b.Add(postCreated("b"), postCreated("a"),
+		created("c1", "b", "Good"), created("c2", "b", "Bad"), created("c3", "b", "New"),
+		updated("c1", "b", "Good", event.Approved), updated("c2", "b", "Bad", event.Rejected))
+	awaitBody(t, s, "/posts", `{"a":{"id":"a","title":"Title of a","comments":[],"commentCount":0},`+
+		`"b":{"id":"b","title":"Title of b","comments":[{"id":"c1","content":"Good","status":"approved"},`+
+		`{"id":"c2","content":"","status":"rejected"},{"id":"c3","content":"","status":"pending"}],"commentCount":3}}`)
+	awaitBody(t, s, "/posts?id=a", `{"a":{"id":"a","title":"Title of a","comments":[],"commentCount":0}}`)
+	awaitBody(t, s, "/posts?id=nobody", `{}`)
+	if got := s.Get("/posts").Header.Get("Event-Sequence"); got != "00000000000000000007" {
+		t.Errorf("Event-Sequence: %s", got)
+	}
+}
+
+func TestFirstFiftyCommentsAndTheirCount(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(postCreated("p"), postCreated("q"))
+	for i := range 120 {
+		b.Add(created(fmt.Sprintf("c%03d", i), "p", "x"), created(fmt.Sprintf("d%03d", i), "q", "x"))
+	}
+	for i := range 70 { // deciding is not counting again
+		b.Add(updated(fmt.Sprintf("c%03d", i+50), "p", "x", event.Approved))
+	}
+	s := start(t, b)
+	var answer map[string]struct {
+		Comments     []struct{ ID string } `json:"comments"`
+		CommentCount int                   `json:"commentCount"`
+	}
+	if err := json.Unmarshal([]byte(s.Get("/posts").Body), &answer, json.MatchCaseInsensitiveNames(true)); err != nil {
+		t.Fatal(err)
+	}
+	if p := answer["p"]; len(p.Comments) != 50 || p.Comments[0].ID != "c000" || p.Comments[49].ID != "c049" || p.CommentCount != 120 {
+		t.Errorf("%d comments, count %d", len(p.Comments), p.CommentCount)
+	}
+}
+
+// ids returns the ids of the posts in an answer, in its order.
+func ids(a servicetest.Answer) (list []string) {
+	for _, m := range regexp.MustCompile(`[{,]"([^"]*)":\{"id":"`).FindAllStringSubmatch(a.Body, -1) {
+		list = append(list, m[1])
+	}
+	return list
+}
+
+// pages follows Link from path to the end.
+func pages(t *testing.T, s *servicetest.Service, path string) (list [][]string) {
+	t.Helper()
+	for path != "" {
+		a := s.Get(path)
+		list = append(list, ids(a))
+		link := a.Header.Get("Link")
+		path = strings.TrimSuffix(strings.TrimPrefix(link, "<"), `>; rel="next"`)
+		if link != "" && !strings.HasPrefix(path, "/posts?") {
+			t.Fatalf("Link: %s", link)
+		}
+	}
+	return list
+}
+
+func TestNewestFirstPageByPage(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(created("c", "stub", "a post that is not there yet takes no place"))
+	for i := range 7 {
+		b.Add(postCreated(fmt.Sprint("p", i)))
+	}
+	s := start(t, b)
+	if got := fmt.Sprint(pages(t, s, "/posts?limit=3")); got != "[[p6 p5 p4] [p3 p2 p1] [p0]]" {
+		t.Errorf("pages %s", got)
+	}
+	if got := fmt.Sprint(pages(t, s, "/posts")); got != "[[p6 p5 p4 p3 p2 p1 p0]]" {
+		t.Errorf("pages %s", got)
+	}
+}
+
+func TestLongPagesEndBeforeTheirLimit(t *testing.T) {
+	b := bustest.New(t)
+	for i := range 10 {
+		b.Add(postCreated(fmt.Sprint("p", i)))
+		for j := range 25 {
+			b.Add(updated(fmt.Sprint("c", i, "-", j), fmt.Sprint("p", i), strings.Repeat("x", 40_000), event.Approved))
+		}
+	}
+	s := start(t, b)
+	var all []string
+	for _, page := range pages(t, s, "/posts?limit=1000") {
+		if len(page) > 6 {
+			t.Errorf("%d posts of 1 MB in one page", len(page))
+		}
+		all = append(all, page...)
+	}
+	if fmt.Sprint(all) != "[p9 p8 p7 p6 p5 p4 p3 p2 p1 p0]" {
+		t.Errorf("pages %v", all)
+	}
+}
+
+func TestETagSaysWhetherAnythingChanged(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(postCreated("p"))
+	s := start(t, b)
+	first := s.Get("/posts")
+	tag := first.Header.Get("ETag")
+	if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).MatchString(tag) {
+		t.Fatalf("ETag: %s", tag)
+	}
+	for _, known := range []string{tag, `"x", ` + tag, "W/" + tag, "*"} {
+		a := s.Get("/posts", "If-None-Match", known)
+		if a.Status != http.StatusNotModified || a.Body != "" || a.Header.Get("ETag") != tag || a.Header.Get("Event-Sequence") != "00000000000000000001" {
+			t.Errorf("If-None-Match: %s: %d %v", known, a.Status, a.Header)
+		}
+	}
+	if a := s.Get("/posts", "If-None-Match", `"x"`); a.Status != http.StatusOK || a.Body != first.Body {
+		t.Errorf("another tag: %d %s", a.Status, a.Body)
+	}
+	b.Add(created("c", "p", "x"))
+	servicetest.Await(t, "another tag", func() bool {
+		a := s.Get("/posts", "If-None-Match", tag)
+		return a.Status == http.StatusOK && a.Header.Get("ETag") != tag
+	})
+	if a := s.Do(http.MethodHead, "/posts", ""); a.Status != http.StatusOK || a.Body != "" || a.Header.Get("ETag") == "" {
+		t.Errorf("HEAD: %d %v", a.Status, a.Header)
+	}
+}
+
+// history is a log with everything in it that is out of the ordinary.
+func history() (events []event.Event) {
+	events = append(events, updated("early", "p3", "Decided before it came", event.Approved), created("early", "p3", "Decided before it came"))
+	for i := range 30 {
+		p := fmt.Sprint("p", i%6)
+		c := fmt.Sprint("c", i)
+		events = append(events, created(c, p, "text"), postCreated(p))
+		switch i % 4 {
+		case 0:
+			events = append(events, updated(c, p, "text", event.Approved))
+		case 1:
+			events = append(events, updated(fmt.Sprint("c", i/2), fmt.Sprint("p", i/2%6), "text", event.Rejected))
+		case 2:
+			again := created(c, "p5", "the same id on another post")
+			again.ID += "-again"
+			events = append(events, again)
+		case 3:
+			odd := event.New(c+"-odd", "/x", event.CommentCreated, p, jsontext.Value(`{"id":7}`))
+			events = append(events, odd, event.New(c+"-other", "/x", "Unheard", p, 1))
+		}
+	}
+	return events
+}
+
+func TestCopiesAnswerTheSame(t *testing.T) {
+	b := bustest.New(t)
+	live := start(t, b)
+	for _, e := range history() {
+		b.Add(e)
+		live.Get("/posts") // batches end at different places
+	}
+	late := start(t, b)
+	servicetest.Await(t, "the same answer", func() bool {
+		one, two := live.Get("/posts"), late.Get("/posts")
+		return one.Body == two.Body && one.Header.Get("ETag") == two.Header.Get("ETag")
+	})
+}
+
+func TestReplayTwiceEqualsOnce(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(history()...)
+	s := start(t, b)
+	once := s.Get("/posts").Body
+	for range 2 {
+		for _, e := range history() {
+			if e.Check() == nil {
+				push(t, s, e)
+			}
+		}
+	}
+	if twice := s.Get("/posts").Body; twice != once {
+		t.Errorf("after the replay\n%s\nbefore\n%s", twice, once)
+	}
+}
+
+func TestOrderOfPushesDoesNotMatter(t *testing.T) {
+	s := start(t, bustest.NewSimple(t))
+	push(t, s, updated("a", "p", "Good", event.Approved))
+	push(t, s, created("a", "p", "Good"))
+	push(t, s, created("b", "p", "Bad"))
+	awaitBody(t, s, "/posts", `{}`)
+	push(t, s, postCreated("p"))
+	push(t, s, updated("b", "p", "Bad", event.Rejected))
+	push(t, s, created("b", "p", "Bad"))
+	awaitBody(t, s, "/posts", `{"p":{"id":"p","title":"Title of p","comments":[{"id":"a","content":"Good","status":"approved"},{"id":"b","content":"","status":"rejected"}],"commentCount":2}}`)
+}
+
+func TestSimpleBusIsEnough(t *testing.T) {
+	b := bustest.NewSimple(t)
+	b.Add(postCreated("old"))
+	s := start(t, b)
+	b.Subscribe(s.URL + "/events")
+	resp, err := http.Post(b.URL+"/events", "application/json", strings.NewReader(`{"type":"PostCreated","data":{"id":"1a2b3c4d","title":"New"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	awaitBody(t, s, "/posts", `{"1a2b3c4d":{"id":"1a2b3c4d","title":"New","comments":[],"commentCount":0},"old":{"id":"old","title":"Title of old","comments":[],"commentCount":0}}`)
+}
+
+func TestLostDiskIsBuiltAgain(t *testing.T) {
+	b, dir := bustest.New(t), t.TempDir()
+	b.Add(history()...)
+	s := startIn(t, b, dir).AwaitReady()
+	want := s.Get("/posts").Body
+	s.Stop()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := startIn(t, b, dir).AwaitReady().Get("/posts").Body; got != want {
+		t.Errorf("after\n%s\nbefore\n%s", got, want)
+	}
+}
+
+func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(postCreated("p"))
+	s := start(t, b)
+	tests := []struct {
+		name, method, path, body string
+		status                   int
+		field                    string
+	}{
+		{"limit 0", "GET", "/posts?limit=0", "", 422, "limit"},
+		{"limit -1", "GET", "/posts?limit=-1", "", 422, "limit"},
+		{"limit 1001", "GET", "/posts?limit=1001", "", 422, "limit"},
+		{"an absurd limit", "GET", "/posts?limit=1e400", "", 422, "limit"},
+		{"an unknown before", "GET", "/posts?before=nobody", "", 422, "before"},
+		{"a before of 10 kB", "GET", "/posts?before=" + strings.Repeat("x", 10_000), "", 422, "before"},
+		{"a before that is not UTF-8", "GET", "/posts?before=%ff", "", 422, "before"},
+		{"an after that is not a sequence", "GET", "/posts/live?after=x", "", 422, "after"},
+		{"a negative after", "GET", "/posts/live?after=-1", "", 422, "after"},
+		{"an absurd after", "GET", "/posts/live?after=" + strings.Repeat("9", 30), "", 422, "after"},
+		{"not JSON", "POST", "/events", "{", 400, ""},
+		{"no type", "POST", "/events", "{}", 422, "type"},
+		{"data of another shape", "POST", "/events", `{"type":"CommentUpdated","data":"x"}`, 422, "data"},
+		{"no id", "POST", "/events", `{"type":"CommentUpdated","data":{"postId":"p"}}`, 422, "data"},
+		{"2 MiB", "POST", "/events", `{"type":"` + strings.Repeat("x", 2<<20) + `"}`, 413, ""},
+		{"an unknown route", "GET", "/posts/p", "", 404, ""},
+		{"a wrong method", "POST", "/posts", "{}", 405, ""},
+		{"a wrong method of the stream", "DELETE", "/posts/live", "", 405, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			servicetest.ExpectProblem(t, s.Do(test.method, test.path, test.body, "Content-Type", "application/json"), test.status, test.field)
+		})
+	}
+	servicetest.ExpectProblem(t, s.Do("POST", "/events", `{"type":"x"}`, "Content-Type", "text/html"), 415, "")
+	servicetest.ExpectProblem(t, s.Get("/posts/live", "Last-Event-ID", "x"), 422, "Last-Event-ID")
+	for _, id := range []string{"__proto__", "../x", `"quoted"`, "ü"} {
+		push(t, s, postCreated(id))
+		if a := s.Get("/posts?id=" + strings.ReplaceAll(id, "ü", "%C3%BC")); !strings.Contains(a.Body, "Title of") || a.Status != http.StatusOK {
+			t.Errorf("%s: %d %s", id, a.Status, a.Body)
+		}
+	}
+}
