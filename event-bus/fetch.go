@@ -206,6 +206,10 @@ func (a *answer) sendArray(ctx context.Context) error {
 // keepAlive is how often a stream says that it is alive when nothing comes.
 const keepAlive = 15 * time.Second
 
+// flushEvery is the least time between two writes of a stream. What comes
+// meanwhile goes in one write: with a thousand followers, writes are what costs.
+const flushEvery = 20 * time.Millisecond
+
 // follow answers with server-sent events: what is there, and then what comes,
 // until the reader leaves, the limit is reached or the service stops.
 func (a *answer) follow(ctx context.Context) error {
@@ -243,8 +247,18 @@ func (a *answer) follow(ctx context.Context) error {
 			return cutOff(err)
 		}
 		a.query.after, a.query.limit = s.passed, s.query.limit
+		pause(ctx, flushEvery)
 	}
 	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // appendServerSent writes events as the HTML standard has them (section 9.2.5).
