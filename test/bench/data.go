@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"time"
 
@@ -95,4 +98,78 @@ func (b *blog) batch(n int) []byte {
 		}
 	}
 	return append(body, ']')
+}
+
+// singles returns bodies that publish one event each; the ids are new every time.
+func (b *blog) singles(connections int) func(int, int) []byte {
+	templates := make([][]byte, connections)
+	ids := make([][]byte, connections) // within the template
+	for c := range templates {
+		id := event.NewID()
+		e := b.at(0, event.New(id, "/posts", event.PostCreated, "", event.Post{ID: "0123456789", Title: b.text(8)}))
+		line, err := event.AppendLine(nil, &e)
+		if err != nil {
+			panic(err)
+		}
+		templates[c] = line
+		at := strings.Index(string(templates[c]), id)
+		ids[c] = templates[c][at : at+len(id)]
+	}
+	return func(c, _ int) []byte {
+		copy(ids[c], event.NewID())
+		return templates[c]
+	}
+}
+
+// batches returns bodies that publish size events each. The events are made
+// beforehand; each body gets ids of its own by counting up their last digits.
+func (b *blog) batches(size, connections int) func(int, int) []byte {
+	templates := make([][]byte, connections)
+	ids := make([][][]byte, connections)
+	for c := range templates {
+		templates[c] = b.batch(size)
+		rest := templates[c]
+		for {
+			at := strings.Index(string(rest), `"sequence":"00000000000000000000","id":"`)
+			if at < 0 {
+				break
+			}
+			at += len(`"sequence":"00000000000000000000","id":"`)
+			ids[c] = append(ids[c], rest[at+24:at+36])
+			rest = rest[at+36:]
+		}
+	}
+	count := make([]uint64, connections)
+	return func(c, _ int) []byte {
+		for _, id := range ids[c] {
+			count[c]++
+			n := count[c]*uint64(connections) + uint64(c)
+			for i := range id {
+				id[i] = "0123456789abcdef"[n>>(4*uint(len(id)-1-i))&15]
+			}
+		}
+		return templates[c]
+	}
+}
+
+// fill publishes n events in batches.
+func (b *bench) fill(ctx context.Context, bus *process, from *blog, n int) error {
+	const size = 5000
+	for n > 0 {
+		body := from.batch(min(size, n))
+		n -= size
+		r, err := http.Post("http://"+bus.addr+"/events", "application/cloudevents-batch+json", strings.NewReader(string(body)))
+		if err != nil {
+			return err
+		}
+		answer, _ := io.ReadAll(r.Body)
+		r.Body.Close()
+		if r.StatusCode != http.StatusOK {
+			return fmt.Errorf("filling the log: %s: %s", r.Status, answer)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -103,4 +104,34 @@ func (l load) send(ctx context.Context, client *http.Client, c, n int) error {
 	}
 	_, err = io.Copy(io.Discard, answer.Body)
 	return err
+}
+
+// beside measures a load and the bare handler around it, half before and half
+// after, so that a machine that slows down slows both.
+func (b *bench) beside(ctx context.Context, l load) (got, bare measured, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return got, bare, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return got, bare, err
+	}
+	p, err := b.startCommand(ctx, "bare", addr, self, []string{"-bare", addr}, nil)
+	if err != nil {
+		return got, bare, err
+	}
+	defer p.stop()
+	half := l
+	half.url, half.length = "http://"+addr+"/", l.length/2
+	before, err := half.run(ctx)
+	if err != nil {
+		return got, bare, err
+	}
+	if got, err = l.run(ctx); err != nil {
+		return got, bare, err
+	}
+	after, err := half.run(ctx)
+	bare = measured{requests: before.requests + after.requests, elapsed: before.elapsed + after.elapsed}
+	return got, bare, err
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -99,7 +100,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if dir, err = absolute(dir); err != nil {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
 	b := &bench{dir: dir, addrs: map[string]string{}}

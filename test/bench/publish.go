@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// publishing measures the bus alone: durable, one event a request and in batches.
+func (b *bench) publishing(ctx context.Context, o options) error {
+	bus, err := b.start(ctx, "event-bus", "publish", noSubscribers(b.dir))
+	if err != nil {
+		return err
+	}
+	syncs, err := syncRate(b.dir, o.length/2)
+	if err != nil {
+		return err
+	}
+	l := load{url: "http://" + bus.addr + "/events", contentType: "application/json", connections: 1, length: o.length, body: newBlog(1).singles(1)}
+	got, err := l.run(ctx)
+	if err != nil {
+		return err
+	}
+	ratio := got.perSecond() / syncs
+	b.rows = append(b.rows, row{what: "publish one event a request, durable, 1 connection", figure: got.String(),
+		baseline: fmt.Sprintf("%.0f syncs/s of 4 KiB", syncs), ratio: fmt.Sprintf("%.2f", ratio), target: "≥ 0.45", ok: ratio >= 0.45})
+	for _, c := range []struct {
+		connections int
+		atLeast     float64
+	}{{32, 0.42}, {64, 0.48}, {256, 0.55}} {
+		l.connections, l.body = c.connections, newBlog(1).singles(c.connections)
+		got, bare, err := b.beside(ctx, l)
+		if err != nil {
+			return err
+		}
+		b.rate(fmt.Sprintf("publish one event a request, durable, %d connections", c.connections), got, bare, c.atLeast)
+	}
+
+	const size, connections = 1000, 4
+	l = load{url: l.url, contentType: "application/cloudevents-batch+json", connections: connections, length: o.length, body: newBlog(2).batches(size, connections)}
+	batches, err := l.run(ctx)
+	if err != nil {
+		return err
+	}
+	rate := batches.perSecond() * size
+	b.bound("publish in batches of 1,000, durable", fmt.Sprintf("%.0f events/s", rate), "≥ 600000 events/s", rate >= 600_000)
+	return nil
+}
+
+// syncRate measures how often in a second this disk takes 4 KiB more of a file.
+func syncRate(dir string, length time.Duration) (float64, error) {
+	f, err := os.Create(filepath.Join(dir, "syncs"))
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	block := make([]byte, 4096)
+	n := 0
+	begin := time.Now()
+	for time.Since(begin) < length {
+		if _, err := f.Write(block); err != nil {
+			return 0, err
+		}
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return float64(n) / time.Since(begin).Seconds(), nil
+}
