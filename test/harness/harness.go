@@ -92,6 +92,17 @@ func Root() (string, error) {
 	return filepath.Dir(file), nil
 }
 
+// Run runs one of the programs to its end and returns what it wrote.
+func Run(t testing.TB, program string, args ...string) (output string, err error) {
+	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), filepath.Join(built, program), args...)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
 // Eventually waits until check returns nil, and fails the test with its last
 // error when it has not after limit.
 func Eventually(t testing.TB, limit time.Duration, check func() error) {
