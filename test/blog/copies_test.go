@@ -122,7 +122,12 @@ func checkLog(t *testing.T, blog *harness.Blog, posts, comments int) {
 	caughtUp(t, blog.API)
 	events := harness.Must(blog.ListEvents(t.Context()))(t)
 	storedOnce(t, events)
-	want := map[string]int{"PostCreated": posts, "CommentCreated": comments, "CommentModerated": comments, "CommentUpdated": comments}
+	want := map[string]int{"PostCreated": posts}
+	for _, typ := range []string{"CommentCreated", "CommentModerated", "CommentUpdated"} {
+		if comments > 0 {
+			want[typ] = comments
+		}
+	}
 	if count := byType(events); !reflect.DeepEqual(count, want) {
 		t.Errorf("the log has %v, not %v", count, want)
 	}

@@ -1,0 +1,70 @@
+// Package browser drives a real browser in tests.
+//
+// Its law: a window that says anything in its console that the test does not
+// expect, a breach of the Content-Security-Policy above all, fails the test.
+package browser
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// names are what the programs are called, Debian's first.
+var names = []string{"chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome", "headless-shell"}
+
+// Browser is a browser process with a profile of its own, which ends with the
+// test.
+type Browser struct {
+	t   testing.TB
+	ctx context.Context
+}
+
+// Start starts a browser. Where none is installed it skips the test; with
+// CI=true that is a failure.
+func Start(t testing.TB) *Browser {
+	t.Helper()
+	path, found := find()
+	if !found {
+		const missing = "NO BROWSER IS INSTALLED: the page is not tested. Install chromium (Debian: apt-get install chromium)."
+		if os.Getenv("CI") == "true" {
+			t.Fatal(missing)
+		}
+		fmt.Fprintln(os.Stderr, t.Name()+": "+missing)
+		t.Skip(missing)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true),
+		chromedp.UserDataDir(t.TempDir()),
+	)
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(end)
+	ctx, closeAll := chromedp.NewContext(allocator)
+	t.Cleanup(closeAll)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting %s: %v", path, err)
+	}
+	return &Browser{t, ctx}
+}
+
+func find() (path string, found bool) {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// Open opens a page in a window of a person who has nothing to do with those
+// of the other windows: no storage and no cache is shared.
+func (b *Browser) Open(url string) *Window {
+	b.t.Helper()
+	return open(b.t, b.ctx, url, chromedp.WithNewBrowserContext())
+}
