@@ -33,6 +33,9 @@ type file interface {
 	// Sync makes the file's bytes and its size durable. After an error nothing
 	// is known of what is on disk, and a second Sync would lie.
 	Sync() error
+	// Forget makes the next read come from the disk and not from the kernel's
+	// memory, of what is synced and where the system can.
+	Forget() error
 	Size() (int64, error)
 	Close() error
 }
@@ -87,6 +90,8 @@ func (d folder) SyncDir() error {
 type diskFile struct{ *os.File }
 
 func (f *diskFile) Sync() error { return fdatasync(f.File) }
+
+func (f *diskFile) Forget() error { return dropCache(f.File) }
 
 func (f *diskFile) Size() (int64, error) {
 	info, err := f.Stat()

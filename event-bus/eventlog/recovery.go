@@ -61,11 +61,6 @@ func recoverLog(fsys fileSystem) (r recovered, err error) {
 		r.segments = append(r.segments, active)
 		return r, nil
 	}
-	// What a process wrote and did not sync is in the file, yet a crash of the
-	// machine could take it back: readers see it only after this.
-	if err = r.segments[len(r.segments)-1].file.Sync(); err != nil {
-		return r, err
-	}
 	return r, fsys.SyncDir()
 }
 
@@ -156,6 +151,18 @@ func isDamage(err error) bool {
 // Rot in the very last batch looks the same as a torn write of it: nothing was
 // written later that could tell. Everywhere else rot is reported.
 func (r *recovered) scanTail(s *segment, size int64) error {
+	if !r.readOnly {
+		// What the last process wrote and did not sync is in the file, yet a crash
+		// of the machine could take it back. And if a sync of it has failed, the
+		// kernel has dropped it, may still show it, and would say now that all is
+		// well: only what comes from the disk is there.
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+		if err := s.file.Forget(); err != nil {
+			return err
+		}
+	}
 	bad := s.scan(size)
 	if bad == nil || !isDamage(bad) {
 		return bad

@@ -24,7 +24,7 @@ type Disk struct {
 	clock  int    // counts changes, to order them
 	trace  []Entry
 	inject func(Op) *Fault
-	broken error // the first rule of syncing that was broken
+	broken error // how the rule of failed syncs was broken first
 }
 
 // Op is one thing that was done with the disk.
@@ -52,11 +52,11 @@ func (op Op) String() string {
 // Fault is how an operation fails.
 type Fault struct {
 	Err error
-	// Done is how much of it was done all the same: bytes of a write, or, of a
-	// sync, how many of the changes that were waiting, oldest first. A sync drops
-	// the others: they stay visible, and no later sync makes them durable.
+	// Done is how much of it was done all the same: bytes of a write; of a sync,
+	// how many of the changes that were waiting, oldest first; of anything else
+	// 0 or 1. What a failed sync did not do is dropped: no later sync does it.
 	Done int
-	// Visible is false if what a failed sync drops is not visible any more.
+	// Visible tells that processes still see what a failed sync dropped.
 	Visible bool
 }
 
@@ -71,8 +71,8 @@ func (d *Disk) Inject(f func(Op) *Fault) {
 	d.inject = f
 }
 
-// Broken returns an error if a rule of syncing was broken: a descriptor whose
-// sync failed was synced again.
+// Broken returns an error if a descriptor was written to or synced after its
+// sync had failed.
 func (d *Disk) Broken() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,16 +104,22 @@ func (d *Disk) fault(op Op) *Fault {
 
 // do does op unless it is to fail, and notes it in the trace.
 func (d *Disk) do(op Op, apply func(*state) (*state, error)) error {
-	if f := d.fault(op); f != nil {
-		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: f.Err}
+	fault := d.fault(op)
+	if fault != nil && fault.Done == 0 {
+		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: fault.Err}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next, err := apply(d.now)
+	if err == nil {
+		d.advance(op.String(), next)
+		if fault != nil {
+			err = fault.Err
+		}
+	}
 	if err != nil {
 		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: err}
 	}
-	d.advance(op.String(), next)
 	return nil
 }
 
@@ -271,6 +277,7 @@ func (f *File) WriteAt(b []byte, offset int64) (int, error) {
 	if f.closed {
 		return 0, &fs.PathError{Op: "write", Path: f.name, Err: fs.ErrClosed}
 	}
+	f.mustNotHaveFailed("written to")
 	s := f.disk.now
 	if len(data) > 0 {
 		s = s.with(f.inode, s.files[f.inode].changed(change{offset: offset, data: data, when: f.disk.tick()}))
@@ -290,6 +297,13 @@ func (f *File) Truncate(size int64) error {
 	})
 }
 
+// mustNotHaveFailed notes that the rule of failed syncs is broken, if it is.
+func (f *File) mustNotHaveFailed(done string) {
+	if f.failed && f.disk.broken == nil {
+		f.disk.broken = fmt.Errorf("%s was %s after its sync had failed", f.name, done)
+	}
+}
+
 // Sync makes the file's bytes and its size durable.
 func (f *File) Sync() error {
 	op := Op{Kind: "sync", Name: f.name}
@@ -299,9 +313,7 @@ func (f *File) Sync() error {
 	if f.closed {
 		return &fs.PathError{Op: "sync", Path: f.name, Err: fs.ErrClosed}
 	}
-	if f.failed && f.disk.broken == nil {
-		f.disk.broken = fmt.Errorf("%s was synced again after its sync had failed", f.name)
-	}
+	f.mustNotHaveFailed("synced")
 	s := f.disk.now
 	if fault != nil {
 		f.failed = true

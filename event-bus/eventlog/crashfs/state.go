@@ -110,8 +110,10 @@ func (c *content) dropped(f Fault) *content {
 	return &content{seen: seen, disk: b}
 }
 
+// forgotten returns c as it is read from the disk. Its length stays: the kernel
+// keeps that apart.
 func (c *content) forgotten() *content {
-	return &content{seen: replay(c.disk, c.changes), disk: c.disk, changes: c.changes}
+	return &content{seen: resized(replay(c.disk, c.changes), int64(len(c.seen))), disk: c.disk, changes: c.changes}
 }
 
 func replay(b []byte, changes []change) []byte {

@@ -15,3 +15,8 @@ func fdatasync(f *os.File) error {
 		}
 	}
 }
+
+// dropCache drops the pages of f that are not waiting to be written.
+func dropCache(f *os.File) error {
+	return os.NewSyscallError("fadvise", unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+}

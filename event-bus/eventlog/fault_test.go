@@ -1,0 +1,165 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"miniblog/event-bus/eventlog/crashfs"
+)
+
+// faults are the ways in which one operation fails, and which they are.
+var faults = []struct {
+	name  string
+	kinds []string // empty: all
+	fault crashfs.Fault
+}{
+	{"EIO", nil, crashfs.Fault{Err: syscall.EIO, Visible: true}},
+	{"EIO although it was done", []string{"truncate", "rename", "remove", "forget", "sync", "syncdir"}, crashfs.Fault{Err: syscall.EIO, Done: 1, Visible: true}},
+	{"EIO, and what was dropped is seen no more", []string{"sync", "syncdir"}, crashfs.Fault{Err: syscall.EIO}},
+	{"EIO after a part", []string{"write"}, crashfs.Fault{Err: syscall.EIO, Done: 60}},
+	{"the disk is full", []string{"create", "write", "rename", "sync", "syncdir"}, crashfs.Fault{Err: syscall.ENOSPC, Visible: true}},
+	{"the disk is full after a part", []string{"write"}, crashfs.Fault{Err: syscall.ENOSPC, Done: 60}},
+	{"too many open files", []string{"create", "open"}, crashfs.Fault{Err: syscall.EMFILE}},
+}
+
+// TestEachOperationFails lets every operation of a log's life fail, each in a
+// run of its own. After that the log takes events, or says that it takes no
+// more and can still be read; and nothing that it promised is lost when it is
+// started again, by a process or after a crash.
+func TestEachOperationFails(t *testing.T) {
+	random := newRandom(t)
+	steps := 0
+	if err := runFailing(func(crashfs.Op) *crashfs.Fault { steps++; return nil }, newCrasher(random)); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d operations", steps)
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			c := newCrasher(newRandom(t))
+			for fails := range steps {
+				if !*exhaustive && c.random.IntN(3) > 0 {
+					continue
+				}
+				var n atomic.Int64
+				var failed string
+				err := runFailing(func(op crashfs.Op) *crashfs.Fault {
+					if n.Add(1) != int64(fails+1) || f.kinds != nil && !slices.Contains(f.kinds, op.Kind) {
+						return nil
+					}
+					failed = op.String()
+					return &f.fault
+				}, c)
+				if err != nil {
+					t.Fatalf("the operation %d, %s, failed with %v: %v", fails+1, failed, f.fault.Err, err)
+				}
+			}
+		})
+	}
+}
+
+// runFailing lives through a log's life, starting it again where it cannot go
+// on, and then crashes at some points of that.
+func runFailing(inject func(crashfs.Op) *crashfs.Fault, c *crasher) error {
+	disk := crashfs.New()
+	disk.Inject(inject)
+	w := &world{disk: disk, folder: c.mutate(crashFolder{disk}), options: Options{SegmentBytes: 1 << 10, Logger: quiet}}
+	p := &promise{}
+	err := func() error {
+		if err := w.start(); err != nil {
+			return err
+		}
+		for i, n := range []int{0, 30, 900, 500, 600, 10, 20} {
+			if i == 4 {
+				if err := w.restart(); err != nil {
+					return err
+				}
+			}
+			if err := w.publish(w.event(quoted(n))); err != nil {
+				return err
+			}
+		}
+		disk.Inject(nil)
+		for _, e := range disk.Trace() {
+			if err := p.apply(e.Note); err != nil {
+				return err
+			}
+		}
+		if _, err := p.kept(w.log); err != nil {
+			return err
+		}
+		if err := w.restart(); err != nil {
+			return err
+		}
+		return p.holds(w)
+	}()
+	if w.log != nil {
+		w.log.Close()
+	}
+	trace := disk.Trace()
+	if err = errors.Join(err, disk.Broken()); err != nil {
+		return fail(nil, trace, "", err)
+	}
+	c.points[0], c.ways[0] = 6, 2
+	if err := c.crash(trace, &promise{}, 0, nil); err != nil {
+		return err
+	}
+	return c.crash(trace[len(trace)-1:], p, 0, []string{listed(trace)})
+}
+
+// start opens the log, once more if something failed.
+func (w *world) start() error {
+	err := w.open()
+	if err == nil {
+		return nil
+	}
+	if err := onlyInjected(err); err != nil {
+		return err
+	}
+	return w.open()
+}
+
+// restart stops the process and starts another.
+func (w *world) restart() error {
+	if err := w.log.Close(); err != nil {
+		return err
+	}
+	return w.start()
+}
+
+// publish publishes an event as a patient publisher does: a second time where
+// the disk was full, and after a restart where the log takes no more.
+func (w *world) publish(r Record) error {
+	err := w.append(r)
+	if errors.Is(err, ErrFull) {
+		err = w.append(r)
+	}
+	if errors.Is(err, ErrReadOnly) {
+		if w.log.Failure() == nil {
+			return errors.New("the log takes no events and does not say why")
+		}
+		if err := w.append(w.event("")); !errors.Is(err, ErrReadOnly) {
+			return fmt.Errorf("after a write that failed the log answers %w", err)
+		}
+		if _, err := linesOf(w.log); err != nil {
+			return fmt.Errorf("a log that takes no events cannot be read: %w", err)
+		}
+		if err := w.restart(); err != nil {
+			return err
+		}
+		err = w.append(r)
+	}
+	return err
+}
+
+// onlyInjected returns nil if err is that of a fault, and no verdict on the log.
+func onlyInjected(err error) error {
+	var damage *Damage
+	if errors.As(err, &damage) || !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EMFILE) {
+		return err
+	}
+	return nil
+}
