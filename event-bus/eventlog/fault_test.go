@@ -155,11 +155,10 @@ func (w *world) publish(r Record) error {
 	return err
 }
 
-// onlyInjected returns nil if err is that of a fault, and no verdict on the log.
+// onlyInjected returns nil if err is that of a fault.
 func onlyInjected(err error) error {
-	var damage *Damage
-	if errors.As(err, &damage) || !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EMFILE) {
-		return err
+	if errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) {
+		return nil
 	}
-	return nil
+	return err
 }

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -49,19 +50,36 @@ func recoverLog(fsys fileSystem) (r recovered, err error) {
 	if err = r.checkOrder(); err != nil {
 		return r, err
 	}
-	if n := len(r.segments); n == 0 || r.segments[n-1].sealed {
-		first := event.Sequence(1)
-		if n > 0 {
-			first = r.segments[n-1].last + 1
-		}
-		active, err := createActive(fsys, first)
-		if err != nil {
-			return r, err
-		}
-		r.segments = append(r.segments, active)
-		return r, nil
+	if err = r.begin(fsys); err != nil {
+		return r, err
 	}
 	return r, fsys.SyncDir()
+}
+
+// begin makes sure that the last segment is an active one. One that is empty is
+// begun anew: the sync of its name may have failed, and would not say so again.
+func (r *recovered) begin(fsys fileSystem) error {
+	first, empty := event.Sequence(1), false
+	if n := len(r.segments); n > 0 {
+		s := r.segments[n-1]
+		if first, empty = s.last+1, s.last < s.first; !empty && !s.sealed {
+			return nil
+		}
+	}
+	active, err := createActive(fsys, first)
+	if empty && errors.Is(err, errNoFile) && isFull(err) {
+		return nil // the old one must do
+	}
+	if err != nil {
+		return err
+	}
+	if empty {
+		n := len(r.segments) - 1
+		r.segments[n].file.Close()
+		r.segments = r.segments[:n]
+	}
+	r.segments = append(r.segments, active)
+	return nil
 }
 
 func (r *recovered) close() {
@@ -207,36 +225,49 @@ var errNoFile = errors.New("no new file could be made")
 // be acknowledged in a file that a crash could lose.
 func createActive(fsys fileSystem, first event.Sequence) (*segment, error) {
 	name := activeName(first)
-	f, err := fsys.Create(name)
+	f, err := fsys.Create(name + tempSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoFile, err)
 	}
 	if err := f.Sync(); err != nil {
 		f.Close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoFile, err)
 	}
-	if err := fsys.SyncDir(); err != nil {
+	err = fsys.Rename(name+tempSuffix, name)
+	if err == nil {
+		err = fsys.SyncDir()
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &segment{name: name, file: f, first: first, last: first - 1}, nil
 }
 
-// readID returns the log's id, a new one if there is none.
+// readID returns the log's id, a new one if there is none. An id counts once
+// there is a segment: its name was made durable before that.
 func readID(fsys fileSystem, names []string) (string, error) {
-	if slices.Contains(names, idFile) {
+	if slices.Contains(names, idFile) && slices.ContainsFunc(names, isSegment) {
 		f, err := fsys.Open(idFile)
 		if err != nil {
 			return "", err
 		}
 		defer f.Close()
 		text := make([]byte, 36)
-		if _, err := f.ReadAt(text, 0); err == nil && uuid.Validate(string(text)) == nil {
+		if _, err := f.ReadAt(text, 0); err != nil && err != io.EOF {
+			return "", err
+		}
+		if uuid.Validate(string(text)) == nil {
 			return string(text), nil
 		}
 	}
 	id := event.NewID()
 	return id, replaceFile(fsys, idFile, []byte(id+"\n"))
+}
+
+func isSegment(name string) bool {
+	_, _, ok := parseName(name)
+	return ok
 }
 
 // replaceFile gives a file new contents, all or none of them, durably.

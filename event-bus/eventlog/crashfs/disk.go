@@ -49,6 +49,9 @@ func (op Op) String() string {
 	return op.Kind + " " + op.Name
 }
 
+// failed returns err as package os does.
+func (op Op) failed(err error) error { return &fs.PathError{Op: op.Kind, Path: op.Name, Err: err} }
+
 // Fault is how an operation fails.
 type Fault struct {
 	Err error
@@ -106,7 +109,7 @@ func (d *Disk) fault(op Op) *Fault {
 func (d *Disk) do(op Op, apply func(*state) (*state, error)) error {
 	fault := d.fault(op)
 	if fault != nil && fault.Done == 0 {
-		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: fault.Err}
+		return op.failed(fault.Err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,7 +121,7 @@ func (d *Disk) do(op Op, apply func(*state) (*state, error)) error {
 		}
 	}
 	if err != nil {
-		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: err}
+		return op.failed(err)
 	}
 	return nil
 }
@@ -151,15 +154,15 @@ func (d *Disk) Create(name string) (*File, error) {
 
 // Open opens a file that exists.
 func (d *Disk) Open(name string) (*File, error) {
-	f := &File{disk: d, name: name}
-	if fault := d.fault(Op{Kind: "open", Name: name}); fault != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fault.Err}
+	f, op := &File{disk: d, name: name}, Op{Kind: "open", Name: name}
+	if fault := d.fault(op); fault != nil {
+		return nil, op.failed(fault.Err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	inode, ok := d.now.seen.names[name]
 	if !ok {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		return nil, op.failed(fs.ErrNotExist)
 	}
 	f.inode = inode
 	return f, nil
@@ -167,8 +170,9 @@ func (d *Disk) Open(name string) (*File, error) {
 
 // List returns the names of all files, sorted.
 func (d *Disk) List() ([]string, error) {
-	if fault := d.fault(Op{Kind: "list"}); fault != nil {
-		return nil, fault.Err
+	op := Op{Kind: "list"}
+	if fault := d.fault(op); fault != nil {
+		return nil, op.failed(fault.Err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -209,7 +213,7 @@ func (d *Disk) SyncDir() error {
 	defer d.mu.Unlock()
 	if f != nil {
 		d.advance("failed syncdir", d.now.dirDropped(*f))
-		return f.Err
+		return op.failed(f.Err)
 	}
 	d.advance(op.String(), d.now.dirSynced())
 	return nil
@@ -218,10 +222,25 @@ func (d *Disk) SyncDir() error {
 // File is an open file.
 type File struct {
 	disk   *Disk
-	name   string
+	name   string // when it was opened
 	inode  int
 	failed bool // its sync failed
 	closed bool
+}
+
+// called returns the name that the file has now, or had when it was opened.
+func (f *File) called() string {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.disk.now.seen.names[f.name] == f.inode {
+		return f.name
+	}
+	for name, inode := range f.disk.now.seen.names {
+		if inode == f.inode {
+			return name
+		}
+	}
+	return f.name
 }
 
 // do does op on the file's content.
@@ -236,8 +255,9 @@ func (f *File) do(op Op, apply func(*content) *content) error {
 
 // ReadAt implements io.ReaderAt.
 func (f *File) ReadAt(b []byte, offset int64) (int, error) {
-	if fault := f.disk.fault(Op{Kind: "read", Name: f.name, Offset: offset, Len: len(b)}); fault != nil {
-		return 0, &fs.PathError{Op: "read", Path: f.name, Err: fault.Err}
+	op := Op{Kind: "read", Name: f.called(), Offset: offset, Len: len(b)}
+	if fault := f.disk.fault(op); fault != nil {
+		return 0, op.failed(fault.Err)
 	}
 	content, err := f.content()
 	if err != nil {
@@ -258,14 +278,14 @@ func (f *File) content() (*content, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.closed {
-		return nil, &fs.PathError{Op: "use", Path: f.name, Err: fs.ErrClosed}
+		return nil, fs.ErrClosed
 	}
 	return f.disk.now.files[f.inode], nil
 }
 
 // WriteAt implements io.WriterAt.
 func (f *File) WriteAt(b []byte, offset int64) (int, error) {
-	op := Op{Kind: "write", Name: f.name, Offset: offset, Len: len(b)}
+	op := Op{Kind: "write", Name: f.called(), Offset: offset, Len: len(b)}
 	data := slices.Clone(b)
 	fault := f.disk.fault(op)
 	if fault != nil {
@@ -275,7 +295,7 @@ func (f *File) WriteAt(b []byte, offset int64) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.closed {
-		return 0, &fs.PathError{Op: "write", Path: f.name, Err: fs.ErrClosed}
+		return 0, op.failed(fs.ErrClosed)
 	}
 	f.mustNotHaveFailed("written to")
 	s := f.disk.now
@@ -284,7 +304,7 @@ func (f *File) WriteAt(b []byte, offset int64) (int, error) {
 	}
 	if fault != nil {
 		f.disk.advance("failed "+op.String(), s)
-		return len(data), &fs.PathError{Op: "write", Path: f.name, Err: fault.Err}
+		return len(data), op.failed(fault.Err)
 	}
 	f.disk.advance(op.String(), s)
 	return len(data), nil
@@ -292,7 +312,7 @@ func (f *File) WriteAt(b []byte, offset int64) (int, error) {
 
 // Truncate cuts the file off or fills it up with zeroes.
 func (f *File) Truncate(size int64) error {
-	return f.do(Op{Kind: "truncate", Name: f.name, Offset: size}, func(c *content) *content {
+	return f.do(Op{Kind: "truncate", Name: f.called(), Offset: size}, func(c *content) *content {
 		return c.changed(change{truncate: true, offset: size, when: f.disk.tick()})
 	})
 }
@@ -306,19 +326,19 @@ func (f *File) mustNotHaveFailed(done string) {
 
 // Sync makes the file's bytes and its size durable.
 func (f *File) Sync() error {
-	op := Op{Kind: "sync", Name: f.name}
+	op := Op{Kind: "sync", Name: f.called()}
 	fault := f.disk.fault(op)
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.closed {
-		return &fs.PathError{Op: "sync", Path: f.name, Err: fs.ErrClosed}
+		return op.failed(fs.ErrClosed)
 	}
 	f.mustNotHaveFailed("synced")
 	s := f.disk.now
 	if fault != nil {
 		f.failed = true
 		f.disk.advance("failed "+op.String(), s.with(f.inode, s.files[f.inode].dropped(*fault)))
-		return &fs.PathError{Op: "sync", Path: f.name, Err: fault.Err}
+		return op.failed(fault.Err)
 	}
 	f.disk.advance(op.String(), s.with(f.inode, s.files[f.inode].synced()))
 	return nil
@@ -326,13 +346,14 @@ func (f *File) Sync() error {
 
 // Forget makes the next read come from the disk, not from the kernel's memory.
 func (f *File) Forget() error {
-	return f.do(Op{Kind: "forget", Name: f.name}, (*content).forgotten)
+	return f.do(Op{Kind: "forget", Name: f.called()}, (*content).forgotten)
 }
 
 // Size returns the file's length in bytes.
 func (f *File) Size() (int64, error) {
-	if fault := f.disk.fault(Op{Kind: "size", Name: f.name}); fault != nil {
-		return 0, &fs.PathError{Op: "size", Path: f.name, Err: fault.Err}
+	op := Op{Kind: "size", Name: f.called()}
+	if fault := f.disk.fault(op); fault != nil {
+		return 0, op.failed(fault.Err)
 	}
 	content, err := f.content()
 	if err != nil {
@@ -346,7 +367,7 @@ func (f *File) Close() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.closed {
-		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
+		return fs.ErrClosed
 	}
 	f.closed = true
 	return nil
