@@ -323,7 +323,7 @@ func badReplays() []request {
 		request{name: "a replay of __proto__", path: "/subscribers/__proto__/replay", body: `{"after":0}`, status: 404},
 		request{name: "a replay from nowhere", path: path, body: `{}`, status: 422, field: "after"},
 		request{name: "a replay from beyond the end", path: path, body: `{"after":999999999}`, status: 422, field: "after"},
-		request{name: "a replay from -1", path: path, body: `{"after":-1}`, status: 400, field: "after"},
+		request{name: "a replay from -1", path: path, body: `{"after":-1}`, status: 422, field: "after"},
 		request{name: "a replay from an object", path: path, body: `{"after":{"a":1}}`, status: 400, field: "after"},
 	))
 }

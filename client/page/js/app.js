@@ -51,7 +51,7 @@ function PostForm({ blog, drafts }) {
       what="title"
       button="Publish"
       send=${(text, key) => blog.createPost(text, key)}
-      sent="Your post was published."
+      sent=${() => 'Your post was published.'}
     />
   `;
 }

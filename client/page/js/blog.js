@@ -72,13 +72,14 @@ export class Blog {
     this.#set(state.postCreated(this.#now, await this.#api.createPost(title, key)));
   }
 
+  /** Resolves to the comment as it stands by then. */
   async createComment(postId, content, key) {
     const comment = await this.#api.createComment(postId, content, key);
     if (comment.status === 'pending') this.#own.add(comment);
     this.#set(state.commentCreated(this.#now, postId, comment));
     // The decision may have overtaken the answer.
     const shown = this.#now.posts.find((post) => post.id === postId)?.comments.find(({ id }) => id === comment.id);
-    if (shown) this.#own.see(shown);
+    return shown ? this.#own.see(shown) : comment;
   }
 
   /** Takes in what the live stream brought. */

@@ -66,7 +66,7 @@ function CommentForm({ post, blog, drafts }) {
       what="comment"
       button="Comment"
       send=${(text, key) => blog.createComment(post.id, text, key)}
-      sent="Your comment was sent and is awaiting moderation."
+      sent=${({ status }) => (status === 'pending' ? 'Your comment was sent and is awaiting moderation.' : `Your comment was ${status}.`)}
     />
   `;
 }

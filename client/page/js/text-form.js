@@ -14,7 +14,7 @@ let forms = 0;
  * what           what is being written, in a word
  * button         what sends it
  * send           (text, key), resolves when it has arrived
- * sent           what to announce then
+ * sent           (what send resolved to), returns what to announce then
  */
 export function TextForm({ id, className, draft, field, what, button, send, sent }) {
   const [prefix] = useState(() => `form-${++forms}`);
@@ -53,11 +53,11 @@ export function TextForm({ id, className, draft, field, what, button, send, sent
     }
     setSending(true);
     try {
-      await send(text.toWellFormed(), draft.begin());
+      const result = await send(text.toWellFormed(), draft.begin());
       draft.finish();
       setText('');
       setProblem(null);
-      announce(sent);
+      announce(sent(result));
       if (event.target.contains(document.activeElement)) input.current.focus();
     } catch (problem) {
       if (problem.field === 'Idempotency-Key') draft.dropKey();
