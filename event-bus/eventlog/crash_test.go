@@ -23,7 +23,11 @@ func newRandom(t *testing.T) *rand.Rand {
 	for seed == 0 {
 		seed = rand.Uint64N(1 << 32)
 	}
-	t.Logf("repeat with -seed=%d", seed)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the choices were made with -seed=%d", seed)
+		}
+	})
 	return rand.New(rand.NewPCG(seed, 0))
 }
 

@@ -31,33 +31,110 @@ var faults = []struct {
 // more and can still be read; and nothing that it promised is lost when it is
 // started again, by a process or after a crash.
 func TestEachOperationFails(t *testing.T) {
-	random := newRandom(t)
-	steps := 0
-	if err := runFailing(func(crashfs.Op) *crashfs.Fault { steps++; return nil }, newCrasher(random)); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d operations", steps)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCrasher(newRandom(t))
-			for fails := range steps {
-				if !*exhaustive && c.random.IntN(3) > 0 {
+			var n atomic.Int64 // operations of this kind
+			count := func(op crashfs.Op) bool {
+				return (f.kinds == nil || slices.Contains(f.kinds, op.Kind)) && n.Add(1) > 0
+			}
+			if err := runFailing(func(op crashfs.Op) *crashfs.Fault { count(op); return nil }, c); err != nil {
+				t.Fatal(err)
+			}
+			all := n.Load()
+			runs := 0
+			for fails := int64(1); fails <= all; fails++ {
+				if !*exhaustive && c.random.Int64N(all) >= 20 {
 					continue
 				}
-				var n atomic.Int64
-				var failed string
+				runs++
+				n.Store(0)
+				var failed atomic.Value
 				err := runFailing(func(op crashfs.Op) *crashfs.Fault {
-					if n.Add(1) != int64(fails+1) || f.kinds != nil && !slices.Contains(f.kinds, op.Kind) {
+					if !count(op) || n.Load() != fails || !failed.CompareAndSwap(nil, op.String()) {
 						return nil
 					}
-					failed = op.String()
 					return &f.fault
 				}, c)
 				if err != nil {
-					t.Fatalf("the operation %d, %s, failed with %v: %v", fails+1, failed, f.fault.Err, err)
+					t.Fatalf("%v failed with %v: %v", failed.Load(), f.fault.Err, err)
 				}
 			}
+			t.Logf("%d of %d operations failed", runs, all)
 		})
+	}
+}
+
+// A disk without room refuses events and loses none; when there is room the
+// log goes on without a restart.
+func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
+	disk := crashfs.New()
+	w, err := openWorld(disk, crashFolder{disk}, 1<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []int{0, 10, 48, 100, 0} {
+		for _, data := range []string{quoted(20), quoted(900), `""`} {
+			disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+				if op.Kind == "create" || op.Kind == "write" {
+					return &crashfs.Fault{Err: syscall.ENOSPC, Done: room}
+				}
+				return nil
+			})
+			r := w.event(data)
+			for range 3 {
+				if err := w.append(r); !errors.Is(err, ErrFull) {
+					t.Fatalf("on a full disk an event was answered with %v", err)
+				}
+			}
+			if _, err := linesOf(w.log); err != nil {
+				t.Fatalf("on a full disk the log cannot be read: %v", err)
+			}
+			disk.Inject(nil)
+			if err := w.append(r); err != nil {
+				t.Fatalf("with room again an event was answered with %v", err)
+			}
+		}
+	}
+	if err := w.sealed(); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, w.log)
+	c := newCrasher(newRandom(t))
+	if err := c.crash(disk.Trace(), &promise{}, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// From some operation on nothing works any more: what was promised before is
+// still there when the disk works again.
+func TestDiskThatDies(t *testing.T) {
+	c := newCrasher(newRandom(t))
+	c.points[0], c.ways[0] = 8, 3
+	for after := range int64(60) {
+		disk := crashfs.New()
+		var n atomic.Int64
+		disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+			if n.Add(1) <= after {
+				return nil
+			}
+			return &crashfs.Fault{Err: syscall.EIO, Visible: after%2 == 0}
+		})
+		w, err := openWorld(disk, crashFolder{disk}, 1<<10)
+		for i := 0; err == nil && i < 20; i++ {
+			err = w.append(w.event(quoted(100 * i)))
+		}
+		if err == nil || !errors.Is(err, syscall.EIO) {
+			t.Fatalf("on a disk that died after %d operations: %v", after, err)
+		}
+		if w.log != nil {
+			w.log.Close()
+		}
+		disk.Inject(nil)
+		if err := errors.Join(disk.Broken(), c.crash(disk.Trace(), &promise{}, 0, nil)); err != nil {
+			t.Fatalf("on a disk that died after %d operations: %v", after, err)
+		}
 	}
 }
 
@@ -103,11 +180,13 @@ func runFailing(inject func(crashfs.Op) *crashfs.Fault, c *crasher) error {
 	if err = errors.Join(err, disk.Broken()); err != nil {
 		return fail(nil, trace, "", err)
 	}
-	c.points[0], c.ways[0] = 6, 2
-	if err := c.crash(trace, &promise{}, 0, nil); err != nil {
+	some := *c
+	some.points[0], some.ways[0] = 6, 2
+	defer func() { c.states = some.states }()
+	if err := some.crash(trace, &promise{}, 0, nil); err != nil {
 		return err
 	}
-	return c.crash(trace[len(trace)-1:], p, 0, []string{listed(trace)})
+	return some.crash(trace[len(trace)-1:], p, 0, []string{listed(trace)})
 }
 
 // start opens the log, once more if something failed.
