@@ -98,7 +98,7 @@ func TestPageShowsEachChangeLiveInEveryWindow(t *testing.T) {
 
 // everything returns all that a page holds, shown or not.
 func everything(p page) string {
-	return browser.Eval[string](p.Window, `document.documentElement.outerHTML + JSON.stringify({...localStorage}) + [...document.querySelectorAll("input,textarea")].map((f) => f.value).join()`)
+	return browser.Eval[string](p.Window, `document.documentElement.outerHTML + JSON.stringify([{...localStorage}, {...sessionStorage}]) + [...document.querySelectorAll("input,textarea")].map((f) => f.value).join()`)
 }
 
 func TestPageWorksByKeyboardAlone(t *testing.T) {

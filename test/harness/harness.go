@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -25,8 +26,14 @@ var services = []string{"event-bus", "posts", "comments", "query", "moderation",
 
 // Main is a package's TestMain: it runs the tests and removes what they built.
 func Main(m *testing.M) {
-	var err error
-	if built, err = os.MkdirTemp("", "miniblog-programs-"); err != nil {
+	root, err := Root()
+	if err == nil {
+		err = mkdir(filepath.Join(root, "bin"))
+	}
+	if err == nil { // in the same file system as what is built
+		built, err = os.MkdirTemp(filepath.Join(root, "bin"), "test-run-")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -40,6 +47,10 @@ var built string
 
 // build builds the six programs on the first call. With RACE=1 they have the
 // race detector, which slows them down several times.
+//
+// Packages that are tested side by side build into one folder, one after the
+// other, so that only the first has work to do; links keep what each of them
+// found there.
 var build = sync.OnceValue(func() error {
 	if built == "" {
 		return errors.New("the package needs func TestMain(m *testing.M) { harness.Main(m) }")
@@ -51,12 +62,22 @@ var build = sync.OnceValue(func() error {
 	if err := noteSources(root); err != nil {
 		return err
 	}
-	args := []string{"build", "-o", built + string(filepath.Separator)}
+	shared, flag := filepath.Join(root, "bin", "test"), "-ldflags=-s -w"
 	if os.Getenv("RACE") == "1" {
-		args = append(args, "-race")
-	} else {
-		args = append(args, "-ldflags=-s -w")
+		shared, flag = shared+"-race", "-race"
 	}
+	if err := mkdir(shared); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(filepath.Join(shared, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // gives it back
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("locking %s: %w", shared, err)
+	}
+	args := []string{"build", flag, "-o", shared + string(filepath.Separator)}
 	for _, name := range services {
 		args = append(args, "./"+name)
 	}
@@ -65,8 +86,22 @@ var build = sync.OnceValue(func() error {
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
+	for _, name := range services {
+		if err := os.Link(filepath.Join(shared, name), filepath.Join(built, name)); err != nil {
+			return err
+		}
+	}
 	return nil
 })
+
+// mkdir makes a folder unless it is there. It does not look at it: the go
+// command would take that for something that the tests depend on.
+func mkdir(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
 
 // noteSources reads the module's folders, so that the go command, which keeps
 // the results of tests, knows what these depend on.
