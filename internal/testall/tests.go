@@ -130,7 +130,7 @@ func reason(output []string) string {
 
 // sum says what it all came to, and loudly what was not checked.
 func (r *report) sum(took time.Duration) {
-	fmt.Printf("\n%d tests passed, %d failed, %d were skipped, in %v.\n", r.passed, len(r.failed), len(r.skipped), took.Round(time.Second))
+	fmt.Printf("\n%d tests passed, %d failed, %d skipped, in %v.\n", r.passed, len(r.failed), len(r.skipped), took.Round(time.Second))
 	for _, test := range r.failed {
 		fmt.Printf("  failed: %s\n", test)
 	}
