@@ -18,7 +18,8 @@ type verdict int
 const (
 	delivered   verdict = iota
 	unreachable         // no connection: the subscriber is down
-	silent              // a connection, and no answer in time or at all: this event, or the subscriber
+	silent              // a connection, and no answer in time: this event, or the subscriber
+	cut                 // a connection that ended without an answer: this event, another, or the subscriber
 	refused             // an answer that asks to try again
 	rejected            // an answer that no repetition will change
 	gone                // 410: the subscriber asked to stop
@@ -75,10 +76,14 @@ func attempt(ctx context.Context, client *http.Client, url string, d *delivery, 
 
 func failure(err error) verdict {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
 		return unreachable
+	case errors.Is(err, context.DeadlineExceeded):
+		return silent
+	default:
+		return cut
 	}
-	return silent
 }
 
 func reason(err error, timeout time.Duration) string {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -49,14 +48,6 @@ type dispatcher struct {
 	lastError string
 	replayTo  *event.Sequence // set until what is in flight has come back
 	broken    bool            // the log cannot be read
-}
-
-// result is an outcome on its way back to the loop. A window that was replaced
-// by a replay no longer cares.
-type result struct {
-	outcome
-	delivery *delivery
-	window   *window
 }
 
 func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
@@ -118,8 +109,9 @@ func (d *dispatcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := d.fill(); err != nil {
 			d.broken, d.lastError = true, err.Error()
-			d.logger.Error("the log cannot be read: nothing is delivered from here on", "error", err)
+			d.logger.Error("the log cannot be read: nothing is delivered from there on", "error", err)
 		}
+		d.advance()
 		d.send(attempts)
 		select {
 		case r := <-d.results:
@@ -146,15 +138,16 @@ func (d *dispatcher) run(ctx context.Context) {
 	d.client.CloseIdleConnections()
 }
 
-// idle tells whether nothing is to be read or sent for now.
-func (d *dispatcher) idle() bool {
-	return d.broken || d.position.Stopped || d.replayTo != nil
-}
+// paused tells whether nothing is to be sent for now.
+func (d *dispatcher) paused() bool { return d.position.Stopped || d.replayTo != nil }
+
+// reads tells whether more of the log is wanted.
+func (d *dispatcher) reads() bool { return !d.paused() && !d.broken && !d.window.full() }
 
 // more returns a channel that is closed when there is more to read and room
 // for it.
 func (d *dispatcher) more() <-chan struct{} {
-	if d.idle() || d.window.full() {
+	if !d.reads() {
 		return nil
 	}
 	return d.config.Log.Beyond(d.window.read)
@@ -169,25 +162,20 @@ func (d *dispatcher) probeDue() <-chan time.Time {
 	return time.After(time.Until(d.probeAt))
 }
 
-// fill reads the log into the window until that is full or the log ends.
+// fill reads what is stored together into the window, and no more, so that a
+// long way to the next event for this subscriber holds up nothing else.
 func (d *dispatcher) fill() error {
-	for !d.idle() && !d.window.full() {
-		if d.unread.Count == 0 {
-			b, err := d.reader.Next()
-			if err != nil {
-				return err
-			}
-			if b.Count == 0 {
-				break
-			}
-			d.unread = b
-		}
-		if err := d.fillFrom(); err != nil {
+	if !d.reads() {
+		return nil
+	}
+	if d.unread.Count == 0 {
+		b, err := d.reader.Next()
+		if err != nil {
 			return err
 		}
+		d.unread = b
 	}
-	d.advance()
-	return nil
+	return d.fillFrom()
 }
 
 // advance moves the cursor to where everything is done.
@@ -220,16 +208,20 @@ func (d *dispatcher) fillFrom() error {
 	return nil
 }
 
-// send starts attempts for lanes that are ready. While the subscriber is down
-// there is one at a time, the probe. One that takes connections may be silent
-// on some events only: what it was not asked about yet is probed first, and at
-// once.
+// send starts attempts for lanes that are ready.
+//
+// While the subscriber is down there is one at a time, the probe. One that
+// takes connections may be silent on some events only: what it was not asked
+// about yet is probed first, and at once.
+//
+// There is also one at a time while there are suspects: an event that kills its
+// subscriber must not have killed others with it at each of its attempts.
 func (d *dispatcher) send(ctx context.Context) {
-	limit := lanesAtOnce
-	if d.idle() {
+	if d.paused() {
 		return
 	}
-	if d.down {
+	limit := lanesAtOnce
+	if d.down || d.window.suspects > 0 {
 		limit = 1
 	}
 	for d.inFlight < limit {
@@ -254,58 +246,19 @@ func (d *dispatcher) send(ctx context.Context) {
 	}
 }
 
-// settle acts on what an attempt came to.
-func (d *dispatcher) settle(ctx context.Context, r result) {
-	d.inFlight--
+// replay delivers again from after the given sequence; if that cannot be made
+// durable nothing changes.
+func (d *dispatcher) replay(after event.Sequence) error {
+	p := d.position
+	p.Cursor, p.Stopped = after, false
+	if err := d.store.save(p); err != nil {
+		return fmt.Errorf("saving the cursor of subscriber %s: %w", d.sub.Name, err)
+	}
+	d.position, d.saved = p, p
+	d.replayTo, d.down, d.mute, d.broken = &after, false, false, false
 	d.beginReplay()
-	current := r.window == d.window
-	if ctx.Err() != nil && r.verdict != delivered {
-		return // cut off by the stop, or not worth starting a wait for
-	}
-	d.count(r.verdict)
-	if r.verdict != delivered {
-		d.lastError = fmt.Sprintf("event %d: %s", r.delivery.sequence, describe(r.outcome))
-	}
-	switch {
-	case r.verdict == unreachable, r.verdict == silent && d.through == r.delivery.through:
-		d.goDown(r)
-		if r.verdict == unreachable {
-			r.delivery.through = -1 // it never got there
-		}
-		if current {
-			d.window.release(r.delivery)
-		}
-		return
-	case r.status != 0:
-		d.goUp()
-	}
-	if !current {
-		return
-	}
-	switch r.verdict {
-	case delivered:
-		d.through++
-		d.window.finish(r.delivery)
-	case gone:
-		d.logger.Warn("the subscriber answered 410: it gets nothing more until a replay is asked for", "sequence", r.delivery.sequence)
-		d.position.Stopped = true
-		d.window.release(r.delivery)
-		d.save()
-	case rejected:
-		r.delivery.attempts++
-		d.giveUp(ctx, r)
-	default:
-		r.delivery.attempts++
-		r.delivery.through = d.through
-		if r.delivery.attempts >= d.config.Attempts {
-			d.giveUp(ctx, r)
-			return
-		}
-		wait := max(d.backoff(r.delivery.attempts-1), r.retryAfter)
-		d.logger.Debug("an event was not taken and is tried again", "sequence", r.delivery.sequence, "event", r.delivery.id, "attempt", r.delivery.attempts, "answer", describe(r.outcome), "wait", wait)
-		d.retryLater(ctx, r.delivery, wait)
-	}
-	d.advance()
+	d.logger.Info("delivering again", "after", after)
+	return nil
 }
 
 // beginReplay starts from where a replay was asked for, once nothing is under
@@ -315,79 +268,6 @@ func (d *dispatcher) beginReplay() {
 		d.startFrom(*d.replayTo)
 		d.replayTo = nil
 	}
-}
-
-func describe(o outcome) string {
-	if o.status == 0 {
-		return o.answer
-	}
-	return fmt.Sprintf("%d %s", o.status, o.answer)
-}
-
-// retryLater makes the delivery's lane wait; others go on.
-func (d *dispatcher) retryLater(ctx context.Context, del *delivery, wait time.Duration) {
-	time.AfterFunc(wait, func() {
-		select {
-		case d.retries <- del:
-		case <-ctx.Done():
-		}
-	})
-}
-
-// retry lets a lane go on after its wait, unless a replay has begun meanwhile.
-func (d *dispatcher) retry(del *delivery) {
-	if d.window.lanes[del.lane.key] == del.lane {
-		d.window.release(del)
-	}
-}
-
-// giveUp makes a dead letter of a delivery and lets its subject go on. While
-// the dead letter cannot be written the event is not passed over.
-func (d *dispatcher) giveUp(ctx context.Context, r result) {
-	letter := DeadLetter{
-		Sequence: r.delivery.sequence, ID: r.delivery.id, Time: time.Now().UTC(),
-		Attempts: r.delivery.attempts, Status: r.status, Answer: r.answer, Event: r.delivery.line,
-	}
-	if err := d.store.bury(letter); err != nil {
-		d.logger.Error("a dead letter could not be written; its event waits", "sequence", letter.Sequence, "error", err)
-		d.retryLater(ctx, r.delivery, d.config.MostBackoff)
-		return
-	}
-	d.position.DeadLetters++
-	d.logger.Error("an event was given up: dead letter", "sequence", letter.Sequence, "event", letter.ID, "attempts", letter.Attempts, "answer", describe(r.outcome))
-	d.window.finish(r.delivery)
-	d.save()
-}
-
-// goDown pauses all lanes; the next attempt is a probe.
-func (d *dispatcher) goDown(r result) {
-	if !d.down {
-		d.down, d.downtime = true, 0
-		d.logger.Warn("the subscriber is down: its events wait", "error", describe(r.outcome))
-	} else if d.inFlight > 0 {
-		return // sent before it went down: not a probe
-	} else {
-		d.downtime++
-	}
-	d.mute = r.verdict == silent
-	d.probeAt = time.Now().Add(d.backoff(d.downtime))
-}
-
-func (d *dispatcher) goUp() {
-	if d.down {
-		d.down, d.mute = false, false
-		d.logger.Info("the subscriber is back")
-	}
-}
-
-// backoff returns the wait after n earlier failures: exponential, with jitter
-// over its upper half.
-func (d *dispatcher) backoff(n int) time.Duration {
-	wait := d.config.MostBackoff
-	if n < 20 {
-		wait = min(wait, d.config.FirstBackoff<<n)
-	}
-	return wait/2 + rand.N(wait/2+1)
 }
 
 // save makes the position durable if it has changed.

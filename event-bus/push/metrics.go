@@ -11,7 +11,7 @@ var attempts = promauto.NewCounterVec(prometheus.CounterOpts{
 }, []string{"subscriber", "outcome"})
 
 var outcomes = map[verdict]string{
-	delivered: "delivered", unreachable: "unreachable", silent: "no_answer", refused: "refused", rejected: "rejected", gone: "gone",
+	delivered: "delivered", unreachable: "unreachable", silent: "no_answer", cut: "cut_off", refused: "refused", rejected: "rejected", gone: "gone",
 }
 
 func (d *dispatcher) count(v verdict) { attempts.WithLabelValues(d.sub.Name, outcomes[v]).Inc() }

@@ -118,15 +118,9 @@ func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence) 
 		var status Status
 		var saved error
 		err := p.do(ctx, d, func() {
-			d.replayTo = &after
-			d.position.Cursor, d.position.Stopped = after, false
-			d.down, d.mute, d.broken = false, false, false
-			d.beginReplay()
-			saved = d.store.save(d.position)
-			d.saved = d.position
+			saved = d.replay(after)
 			status = d.status()
 		})
-		d.logger.Info("delivering again", "after", after)
 		return status, errors.Join(err, saved)
 	}
 	return Status{}, ErrUnknown

@@ -1,9 +1,10 @@
 package push
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,17 +64,33 @@ func (s *store) load() (p position, found bool, err error) {
 	if err != nil {
 		return p, false, fmt.Errorf("the cursor of subscriber %s cannot be read (remove %s to deliver all events again): %w", s.name, s.path(".json"), err)
 	}
-	letters, err := os.ReadFile(s.path(".dead.ndjson"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return p, false, err
+	return p, true, s.loadLetters()
+}
+
+// loadLetters reads the newest dead letters back, one at a time: there may be
+// very many.
+func (s *store) loadLetters() error {
+	f, err := os.Open(s.path(".dead.ndjson"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	for line := range bytes.Lines(letters) {
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for lines := bufio.NewReaderSize(f, 64<<10); ; {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return nil // a line without an end was torn: its event is delivered again
+		}
+		if err != nil {
+			return fmt.Errorf("the dead letters of subscriber %s cannot be read: %w", s.name, err)
+		}
 		var letter DeadLetter
-		if json.Unmarshal(line, &letter) == nil { // the last one may be torn: its event is delivered again
+		if json.Unmarshal(line, &letter) == nil {
 			s.remember(letter)
 		}
 	}
-	return p, true, nil
 }
 
 // save makes p durable.

@@ -66,6 +66,8 @@ func Parse(text []byte) ([]Subscriber, error) {
 			return nil, fmt.Errorf("entry %d: the name %q is there twice", i+1, s.Name)
 		case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
 			return nil, fmt.Errorf("subscriber %s: the url %q must be absolute, such as http://localhost:4003/events", s.Name, s.URL)
+		case slices.Contains(s.Types, ""):
+			return nil, fmt.Errorf("subscriber %s: a type is empty; leave types out to get all events", s.Name)
 		case s.From != "" && s.From != "start" && s.From != "now":
 			return nil, fmt.Errorf("subscriber %s: from must be \"start\" or \"now\", not %q", s.Name, s.From)
 		case s.Timeout < 0:

@@ -20,7 +20,8 @@ type delivery struct {
 	line     []byte
 	lane     *lane
 	attempts int
-	through  int // how many events had got through when it was last tried
+	through  int  // how many events had got through when it was last tried
+	suspect  bool // its connection was cut off when it was last tried
 	done     bool
 }
 
@@ -42,6 +43,7 @@ type window struct {
 	lanes       map[string]*lane
 	ready       []*lane
 	read        event.Sequence // everything up to here was read
+	suspects    int            // outstanding
 }
 
 func newWindow(after event.Sequence) *window {
@@ -98,10 +100,22 @@ func (w *window) takeAt(i int) *delivery {
 // release makes the lane of d ready again, behind the others.
 func (w *window) release(d *delivery) { w.ready = append(w.ready, d.lane) }
 
+// suspect takes note whether d may be what ends connections.
+func (w *window) suspect(d *delivery, is bool) {
+	switch {
+	case is && !d.suspect:
+		w.suspects++
+	case !is && d.suspect:
+		w.suspects--
+	}
+	d.suspect = is
+}
+
 // finish takes d, the first of its lane, out of the window, and lets the lane
 // go on.
 func (w *window) finish(d *delivery) {
 	d.done = true
+	w.suspect(d, false)
 	w.bytes -= len(d.line)
 	d.line = nil
 	l := d.lane

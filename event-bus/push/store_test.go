@@ -1,0 +1,77 @@
+package push
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"miniblog/internal/event"
+)
+
+func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := store{dir: dir, name: "a"}
+	if err := s.save(position{Log: "x", Cursor: 7}); err != nil {
+		t.Fatal(err)
+	}
+	bury := func(q event.Sequence) {
+		t.Helper()
+		if err := s.bury(DeadLetter{Sequence: q, ID: fmt.Sprint("id", q), Time: time.Now(), Answer: "no", Event: []byte(`{"a":1}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := func() (list []event.Sequence) {
+		t.Helper()
+		again := store{dir: dir, name: "a"}
+		p, found, err := again.load()
+		if err != nil || !found || p.Cursor != 7 {
+			t.Fatalf("got %+v, %v, %v", p, found, err)
+		}
+		for _, letter := range again.newest {
+			list = append(list, letter.Sequence)
+		}
+		return list
+	}
+	bury(1)
+	bury(2)
+	whole, err := os.ReadFile(s.path(".dead.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := len(whole) - 1; end > len(whole)/2; end-- { // at every byte of the second
+		if err := os.WriteFile(s.path(".dead.ndjson"), whole[:end], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%d", listed()); got != "[1]" {
+			t.Fatalf("cut at %d the list is %s", end, got)
+		}
+	}
+	bury(3) // behind half a line
+	if got := fmt.Sprintf("%d", listed()); got != "[1 3]" {
+		t.Errorf("the list is %s", got)
+	}
+}
+
+func TestNewestDeadLettersAreListed(t *testing.T) {
+	t.Parallel()
+	s := store{dir: t.TempDir(), name: "a"}
+	if err := s.save(position{}); err != nil {
+		t.Fatal(err)
+	}
+	var file strings.Builder
+	for q := range 3 * listed {
+		fmt.Fprintf(&file, "\n{\"sequence\":\"%d\",\"id\":\"x\",\"time\":\"2026-11-20T15:00:00Z\",\"attempts\":1,\"answer\":\"\",\"event\":{\"data\":%q}}\n", q+1, strings.Repeat("x", 1000))
+	}
+	if err := os.WriteFile(s.path(".dead.ndjson"), []byte(file.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.newest) != listed || s.newest[0].Sequence != 2*listed+1 || s.newest[listed-1].Sequence != 3*listed || s.newest[0].Event != nil {
+		t.Errorf("%d are listed, from %d to %d", len(s.newest), s.newest[0].Sequence, s.newest[len(s.newest)-1].Sequence)
+	}
+}
