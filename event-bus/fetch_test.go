@@ -70,9 +70,7 @@ func (r reply) ranks(t testing.TB) (ranks []event.Sequence) {
 			events = append(events, e)
 		}
 	case "text/event-stream":
-		for _, m := range messages(t, bufio.NewReader(strings.NewReader(text)), -1) {
-			events = append(events, m)
-		}
+		events = messages(t, bufio.NewReader(strings.NewReader(text)), -1)
 	default:
 		t.Fatalf("the content type is %q", contentType)
 	}
