@@ -1,10 +1,17 @@
 package eventlog
 
 import (
+	"bytes"
+	"errors"
+	"hash/crc32"
+	"maps"
 	"slices"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/event"
 )
 
 // traceUntil runs events through small segments and returns the trace up to
@@ -60,4 +67,97 @@ func TestNameThatIsNotDurableIsNotReliedOn(t *testing.T) {
 func TestStartThatWasCutShortIsNoObstacle(t *testing.T) {
 	trace, p := traceUntil(t, "create "+idFile+tempSuffix)
 	crashAllAt(t, trace, p)
+}
+
+// diskWith returns a disk that holds a file, durably.
+func diskWith(t *testing.T, name string, b []byte) *crashfs.Disk {
+	t.Helper()
+	disk := crashfs.New()
+	for name, b := range map[string][]byte{idFile: []byte(event.NewID() + "\n"), name: b} {
+		if err := replaceFile(crashFolder{disk}, name, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return disk.Copy()
+}
+
+// appendBatch appends a batch of one event to a segment's bytes.
+func appendBatch(b []byte, q, durable event.Sequence) []byte {
+	r := eventWithID(q.String(), `"text"`)
+	event.PutSequence(r.Line, q)
+	line := append(r.Line, '\n')
+	frame := newEncoder(zstd.SpeedFastest).EncodeAll(line, make([]byte, headerSize))
+	data := frame[headerSize:]
+	batch{first: q, count: 1, durable: durable, dataLen: uint32(len(data)), rawLen: uint32(len(line)), dataCRC: crc32.Checksum(data, castagnoli)}.put(frame)
+	return append(b, frame...)
+}
+
+// Where a batch does not hold, what follows it decides: a later batch that was
+// written when this one was durable proves damage; one that was written before
+// anybody knew proves nothing, and goes with the torn one.
+func TestWhatFollowsAHoleDecides(t *testing.T) {
+	first := appendBatch(nil, 1, 0)
+	second := appendBatch(nil, 2, 1)
+	hole := make([]byte, len(second))
+	for name, c := range map[string]struct {
+		after []byte
+		want  int // events that survive; 0: refused
+	}{
+		"nothing":                               {nil, 1},
+		"zeroes":                                {make([]byte, 4096), 1},
+		"a whole batch that knows nothing":      {appendBatch(nil, 3, 1), 1},
+		"two whole batches that know nothing":   {appendBatch(appendBatch(nil, 3, 1), 4, 1), 1},
+		"an old batch, from a block used again": {first, 1},
+		"a batch that proves it was durable":    {appendBatch(nil, 3, 2), 0},
+		"the proof comes much later":            {appendBatch(make([]byte, 3<<20-20), 9, 8), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := diskWith(t, activeName(1), slices.Concat(first, hole, c.after))
+			l, err := open(crashFolder{disk}, Options{Logger: quiet})
+			var damage *Damage
+			if c.want == 0 {
+				if !errors.As(err, &damage) || damage.File != activeName(1) || damage.Offset != int64(len(first)) || damage.Event != 2 {
+					t.Fatalf("opened with %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer mustClose(t, l)
+			if got := len(readAll(t, l, 0)); got != c.want {
+				t.Errorf("%d events survived, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// Only the newest segment is ever cut: what is missing of an older one was
+// durable.
+func TestOlderSegmentIsNeverCut(t *testing.T) {
+	older := appendBatch(appendBatch(nil, 1, 0), 2, 1)
+	for name, damage := range map[string]func([]byte) []byte{
+		"its end is missing":             func(b []byte) []byte { return b[:len(b)-1] },
+		"its newest batch is missing":    func(b []byte) []byte { return b[:len(b)/2] },
+		"it is empty":                    func(b []byte) []byte { return nil },
+		"a bit of its newest batch":      func(b []byte) []byte { b[len(b)-5] ^= 1; return b },
+		"it is followed by zeroes":       func(b []byte) []byte { return append(b, make([]byte, 512)...) },
+		"it goes on beyond the next one": func(b []byte) []byte { return appendBatch(b, 3, 2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := diskWith(t, activeName(3), nil)
+			if err := replaceFile(crashFolder{disk}, activeName(1), damage(slices.Clone(older))); err != nil {
+				t.Fatal(err)
+			}
+			before := disk.Files()
+			_, err := open(crashFolder{disk}, Options{Logger: quiet})
+			var damaged *Damage
+			if !errors.As(err, &damaged) {
+				t.Fatalf("opened with %v", err)
+			}
+			if !maps.EqualFunc(before, disk.Files(), bytes.Equal) {
+				t.Error("a log that was refused was changed")
+			}
+		})
+	}
 }

@@ -29,12 +29,15 @@ type segment struct {
 	sealed  bool
 }
 
+// scanBytes is how much of a file is read at once, in bytes.
+const scanBytes = 1 << 20
+
 // scan reads the batches of an active segment of size bytes from its start and
 // verifies their headers and the checksums of their data. It fills in s up to
 // the first batch that does not hold, and returns what is wrong with that one:
 // nil at the end of the file.
 func (s *segment) scan(size int64) error {
-	r := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), 1<<20)
+	r := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), int(min(scanBytes, size)))
 	header := make([]byte, headerSize)
 	sum := crc32.New(castagnoli)
 	for {
@@ -80,7 +83,7 @@ func (s *segment) add(b batch) {
 func (s *segment) durableAfter(offset, size int64) (event.Sequence, error) {
 	magic := []byte{0x5B, 0x2A, 0x4D, 0x18}
 	var highest event.Sequence
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, min(scanBytes, max(0, size-offset)))
 	for offset+headerSize <= size {
 		chunk := buf[:min(int64(len(buf)), size-offset)]
 		if _, err := s.file.ReadAt(chunk, offset); err != nil && err != io.EOF {

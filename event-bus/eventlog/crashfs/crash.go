@@ -241,17 +241,29 @@ func cuts(ch change) (at []int) {
 	return at
 }
 
-// Disk returns the disk as the crash leaves it.
+// Disk returns the disk as the crash leaves it, with a trace of its own.
 func (c Crash) Disk() *Disk {
-	d := &Disk{now: c.state}
-	for inode, content := range c.state.files {
+	d := restarted(c.state)
+	if !c.killed {
+		d.now = c.remains()
+	}
+	return d
+}
+
+// Copy returns a disk like d, with a trace of its own.
+func (d *Disk) Copy() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return restarted(d.now)
+}
+
+func restarted(s *state) *Disk {
+	d := &Disk{now: s}
+	for inode, content := range s.files {
 		d.inodes = max(d.inodes, inode)
 		for _, ch := range content.changes {
 			d.clock = max(d.clock, ch.when)
 		}
-	}
-	if !c.killed {
-		d.now = c.remains()
 	}
 	return d
 }
