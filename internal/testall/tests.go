@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func runTests(ctx context.Context, packages []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	r := report{output: map[string][]string{}, tests: map[string]int{}}
+	r := newReport(os.Stdout)
 	begun := time.Now()
 	readErr := r.read(out)
 	err = errors.Join(readErr, cmd.Wait())
@@ -45,11 +46,16 @@ func runTests(ctx context.Context, packages []string) error {
 
 // report is what became of the tests so far.
 type report struct {
+	w       io.Writer
 	output  map[string][]string // by package and test, while it runs
 	tests   map[string]int      // passed, by package
 	passed  int
 	skipped []skip
 	failed  []string
+}
+
+func newReport(w io.Writer) *report {
+	return &report{w: w, output: map[string][]string{}, tests: map[string]int{}}
 }
 
 // skip is a test that did not run, and why.
@@ -66,7 +72,7 @@ func (r *report) read(out io.Reader) error {
 			return fmt.Errorf("reading what go test says: %w", err)
 		}
 		if line.Action == "build-output" {
-			fmt.Print(line.Output)
+			fmt.Fprint(r.w, line.Output)
 		} else if line.Test == "" {
 			r.ofPackage(line)
 		} else {
@@ -88,7 +94,7 @@ func (r *report) ofTest(line record) {
 		r.skipped = append(r.skipped, skip{line.Package, line.Test, reason(r.output[key])})
 	case "fail":
 		r.failed = append(r.failed, key)
-		fmt.Print(strings.Join(r.output[key], ""))
+		fmt.Fprint(r.w, strings.Join(r.output[key], ""))
 	default:
 		return
 	}
@@ -105,14 +111,14 @@ func (r *report) ofPackage(line record) {
 			r.output[key] = append(r.output[key], line.Output)
 		}
 	case "pass":
-		fmt.Printf("ok    %-32s %3d tests  %6.1f s\n", line.Package, r.tests[line.Package], line.Elapsed)
+		fmt.Fprintf(r.w, "ok    %-32s %3d tests  %6.1f s\n", line.Package, r.tests[line.Package], line.Elapsed)
 	case "fail":
 		for test, output := range r.output { // a crash or the time limit ends tests without a verdict
 			if strings.HasPrefix(test, line.Package+" ") {
-				fmt.Print(strings.Join(output, ""))
+				fmt.Fprint(r.w, strings.Join(output, ""))
 			}
 		}
-		fmt.Print(strings.Join(r.output[key], ""))
+		fmt.Fprint(r.w, strings.Join(r.output[key], ""))
 	}
 }
 
@@ -130,17 +136,17 @@ func reason(output []string) string {
 
 // sum says what it all came to, and loudly what was not checked.
 func (r *report) sum(took time.Duration) {
-	fmt.Printf("\n%d tests passed, %d failed, %d skipped, in %v.\n", r.passed, len(r.failed), len(r.skipped), took.Round(time.Second))
+	fmt.Fprintf(r.w, "\n%d tests passed, %d failed, %d skipped, in %v.\n", r.passed, len(r.failed), len(r.skipped), took.Round(time.Second))
 	for _, test := range r.failed {
-		fmt.Printf("  failed: %s\n", test)
+		fmt.Fprintf(r.w, "  failed: %s\n", test)
 	}
 	if len(r.skipped) == 0 {
 		return
 	}
 	frame := strings.Repeat("!", 78)
-	fmt.Printf("\n%s\n!! SKIPPED, and so NOT CHECKED:\n", frame)
+	fmt.Fprintf(r.w, "\n%s\n!! SKIPPED, and so NOT CHECKED:\n", frame)
 	for _, s := range r.skipped {
-		fmt.Printf("!!   %s %s: %s\n", s.pkg, s.test, s.reason)
+		fmt.Fprintf(r.w, "!!   %s %s: %s\n", s.pkg, s.test, s.reason)
 	}
-	fmt.Println(frame)
+	fmt.Fprintln(r.w, frame)
 }
