@@ -130,6 +130,9 @@ func (d *Damage) moveAside(dir, aside string) error {
 // keepHead copies what holds of the damaged segment back. Sealed or not, that
 // is a run of batches: an active segment.
 func (d *Damage) keepHead(dir, aside string) error {
+	if errors.Is(d.Err, errMissing) {
+		return replaceFile(folder(dir), d.File, nil)
+	}
 	first, _, ok := parseName(d.File)
 	if !ok || d.Event < first {
 		return nil

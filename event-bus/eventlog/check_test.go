@@ -43,6 +43,11 @@ func TestRepairKeepsWhatHolds(t *testing.T) {
 			}
 		}
 	}
+	remove := func(t *testing.T, path string) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		name    string
 		segment int
@@ -52,11 +57,8 @@ func TestRepairKeepsWhatHolds(t *testing.T) {
 		{"nothing is lost with the index of a sealed segment", 0, flipAt(func(size int64) int64 { return size - 30 }), true},
 		{"data of the first segment is damaged", 0, flipAt(func(size int64) int64 { return 60 }), false},
 		{"data of the second segment is damaged", 1, flipAt(func(size int64) int64 { return 60 }), false},
-		{"a segment is gone", 1, func(t *testing.T, path string) {
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-		}, false},
+		{"a segment is gone", 1, remove, false},
+		{"the newest segment is gone", 2, remove, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, names, last := threeSegments(t)

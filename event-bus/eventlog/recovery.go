@@ -56,27 +56,25 @@ func recoverLog(fsys fileSystem) (r recovered, err error) {
 	return r, fsys.SyncDir()
 }
 
-// begin makes sure that the last segment is an active one. One that is empty is
+// begin makes sure that there is a segment to write to. One that is empty is
 // begun anew: the sync of its name may have failed, and would not say so again.
 func (r *recovered) begin(fsys fileSystem) error {
-	first, empty := event.Sequence(1), false
-	if n := len(r.segments); n > 0 {
-		s := r.segments[n-1]
-		if first, empty = s.last+1, s.last < s.first; !empty && !s.sealed {
+	first, n := event.Sequence(1), len(r.segments)
+	if n > 0 {
+		if first = r.segments[n-1].first; r.segments[n-1].last >= first {
 			return nil
 		}
 	}
 	active, err := createActive(fsys, first)
-	if empty && errors.Is(err, errNoFile) && isFull(err) {
+	if n > 0 && errors.Is(err, errNoFile) && isFull(err) {
 		return nil // the old one must do
 	}
 	if err != nil {
 		return err
 	}
-	if empty {
-		n := len(r.segments) - 1
-		r.segments[n].file.Close()
-		r.segments = r.segments[:n]
+	if n > 0 {
+		r.segments[n-1].file.Close()
+		r.segments = r.segments[:n-1]
 	}
 	r.segments = append(r.segments, active)
 	return nil
@@ -202,8 +200,9 @@ func (r *recovered) scanTail(s *segment, size int64) error {
 	return nil
 }
 
-// checkOrder makes sure that no event is missing between two segments, and
-// that only the newest is cut off.
+// checkOrder makes sure that no event is missing between two segments, that
+// only the newest is cut off, and that it is there: a segment is sealed when the
+// next one has begun.
 func (r *recovered) checkOrder() error {
 	next := event.Sequence(1)
 	for i, s := range r.segments {
@@ -215,8 +214,14 @@ func (r *recovered) checkOrder() error {
 		}
 		next = s.last + 1
 	}
+	if n := len(r.segments); n > 0 && r.segments[n-1].sealed {
+		return &Damage{File: activeName(next), Event: next, Err: errMissing}
+	}
 	return nil
 }
+
+// errMissing says that a whole segment is gone.
+var errMissing = errors.New("the file is missing: a segment that was sealed has another one after it")
 
 // errNoFile says that createActive failed and left nothing behind.
 var errNoFile = errors.New("no new file could be made")
