@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -46,12 +45,7 @@ func steps(t *testing.T) []step {
 func (s step) reads() bool { return !regexp.MustCompile(` (--json|-d|-X) `).MatchString(s.command) }
 
 func TestAnswersOfTheReadmeAreReal(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("curl is missing: apt-get install curl")
-		}
-		t.Skip("SKIPPED, NOT CHECKED: curl is missing")
-	}
+	needs(t, "curl")
 	blog := harness.StartBlog(t, harness.Config{})
 	host := map[string]string{ // as the README names it, as it is here
 		"localhost:3000": blog.PageURL, "localhost:4000": blog.Posts.URL, "localhost:4001": blog.Comments.URL,
