@@ -243,6 +243,10 @@ func TestUnknownPost(t *testing.T) {
 			t.Errorf("answer %+v", got)
 		}
 	})
+	t.Run("is a 503 while the bus is away, as it may be in the log", func(t *testing.T) {
+		b.Stop()
+		servicetest.ExpectProblem(t, s.Post("/posts/nobody/comments", `{"content":"x"}`), http.StatusServiceUnavailable, "")
+	})
 }
 
 func TestOrderOfPushesDoesNotMatter(t *testing.T) {

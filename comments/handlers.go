@@ -113,8 +113,8 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 	return done, err
 }
 
-// awaitPost returns when the post is known, and a 404 if it does not become so
-// in time.
+// awaitPost returns when the post is known. If it does not become so in time
+// it is a 404, or a 503 while the bus is away and the log may hold it.
 func (c *comments) awaitPost(ctx context.Context, post string) error {
 	limit := time.NewTimer(arrivalLimit)
 	defer limit.Stop()
@@ -131,6 +131,9 @@ func (c *comments) awaitPost(ctx context.Context, post string) error {
 		select {
 		case <-changed:
 		case <-limit.C:
+			if !c.view.Following() {
+				return service.Unavailable(time.Second, nil, "The event bus is away, so this post may be on its way here. Try again in a moment.")
+			}
 			return service.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
 		case <-ctx.Done():
 			return ctx.Err()

@@ -19,12 +19,11 @@ const (
 
 // follower is the state of one Run.
 type follower struct {
-	p         *Projection
-	connected bool            // the last fetch worked
-	target    *event.Sequence // to reach before being ready; nil before the first answer
-	seen      int             // events of a simpler bus's array that were applied
-	trouble   string          // what was last reported, "" when all is well
-	since     time.Time       // when things stopped going well
+	p       *Projection
+	target  *event.Sequence // to reach before being ready; nil before the first answer
+	seen    int             // events of a simpler bus's array that were applied
+	trouble string          // what was last reported, "" when all is well
+	since   time.Time       // when things stopped going well
 }
 
 // Run follows the log until ctx ends: it fetches what comes after the
@@ -41,7 +40,7 @@ func (p *Projection) Run(ctx context.Context) error {
 		end()
 		switch {
 		case startOver: // the service stops, or the database was dropped
-			f.connected = false
+			p.following.Store(false)
 		case err == nil:
 			f.recovered()
 			pause.Reset()
@@ -60,7 +59,7 @@ const (
 )
 
 func (f *follower) report(trouble string, err error) {
-	f.connected = false
+	f.p.following.Store(false)
 	if f.since.IsZero() {
 		f.since = time.Now()
 	}
@@ -71,7 +70,8 @@ func (f *follower) report(trouble string, err error) {
 }
 
 func (f *follower) recovered() {
-	f.connected, f.since = true, time.Time{}
+	f.p.following.Store(true)
+	f.since = time.Time{}
 	if f.trouble != "" {
 		f.trouble = ""
 		slog.Info("following the event bus again", "after", f.p.Checkpoint().String())
@@ -85,7 +85,7 @@ func (f *follower) step(ctx context.Context) (trouble string, err error) {
 		return diskTrouble, err
 	}
 	var wait time.Duration
-	if f.connected {
+	if p.following.Load() {
 		wait = fetchWait
 	}
 	page, err := p.config.Bus.Fetch(ctx, p.Checkpoint(), wait)

@@ -57,11 +57,12 @@ type Projection struct {
 	use   sync.RWMutex // held by reads; taken for itself to replace the store
 	store *store
 
-	applied  atomic.Uint64 // the checkpoint
-	ready    atomic.Bool   // set once, never taken back
-	waiting  waiters
-	damage   atomic.Bool                        // a read found it; Run has to renew the database
-	fetching atomic.Pointer[context.CancelFunc] // ends Run's fetch
+	applied   atomic.Uint64 // the checkpoint
+	ready     atomic.Bool   // set once, never taken back
+	following atomic.Bool   // the last fetch worked
+	waiting   waiters
+	damage    atomic.Bool                        // a read found it; Run has to renew the database
+	fetching  atomic.Pointer[context.CancelFunc] // ends Run's fetch
 }
 
 var (
@@ -136,6 +137,10 @@ func (p *Projection) Ready() error {
 	}
 	return fmt.Errorf("catching up with the log: event %d was applied", p.Checkpoint())
 }
+
+// Following says whether the last fetch worked. If not, the log may hold what
+// the projection does not know.
+func (p *Projection) Following() bool { return p.following.Load() }
 
 // ApplyNow applies an event that was pushed or sent by hand. One with a
 // sequence comes by fetch as well, and is left to that unless the bus has no
