@@ -149,7 +149,7 @@ func (b *blog) scaleOut(t *testing.T) {
 	for _, service := range scaled {
 		b.ready(t, service)
 	}
-	paths := map[string]string{"client": "/", "posts": "/posts", "comments": "/posts/" + b.post + "/comments", "query": "/posts"}
+	paths := map[string]string{"client": "/style.css", "posts": "/posts", "comments": "/posts/" + b.post + "/comments", "query": "/posts"}
 	for service, path := range paths {
 		answers := map[string]bool{}
 		for _, pod := range b.pods(t, service) {
