@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -179,11 +177,7 @@ func badInput() map[string]map[string]attempt {
 
 func TestBadInputIsRefusedAndTheNextRequestWorks(t *testing.T) {
 	t.Parallel()
-	subscribers := filepath.Join(t.TempDir(), "subscribers.json")
-	if err := os.WriteFile(subscribers, []byte(`[{"name":"good","url":"http://localhost:1/events","types":["Never"]}]`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	b := startBus(t, "SUBSCRIBERS_FILE", subscribers)
+	b := startBus(t, "SUBSCRIBERS_FILE", subscribersFile(t, `[{"name":"good","url":"http://localhost:1/events","types":["Never"]}]`))
 	stored := 0
 	for route, attempts := range badInput() {
 		t.Run(route, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"miniblog/event-bus/eventlog"
 )
@@ -17,37 +18,35 @@ const usage = `usage:
 The event bus must not be running on DIR.
 `
 
+var commands = map[string]func(dir string, out io.Writer) error{"verify": verify, "dump": dump, "repair": repair}
+
 // offline runs a command on a log that no service has open, and returns the
 // exit code: 0 all is well, 1 it is not, 2 the command is not understood.
 func offline(args []string, out, errs io.Writer) int {
-	if len(args) != 2 {
+	if len(args) != 2 || commands[args[0]] == nil {
 		fmt.Fprint(errs, usage)
 		return 2
 	}
-	dir := args[1]
-	var err error
-	switch args[0] {
-	case "verify":
-		err = verify(dir, out)
-	case "dump":
-		err = eventlog.Check(dir, func(b eventlog.Batch) error {
-			_, err := out.Write(b.Text)
-			return err
-		}, nil)
-	case "repair":
-		var kept string
-		if kept, err = eventlog.Repair(dir); err == nil {
-			fmt.Fprintln(out, kept)
-		}
-	default:
-		fmt.Fprint(errs, usage)
-		return 2
+	name, dir := args[0], args[1]
+	err := findLog(dir)
+	if err == nil {
+		err = commands[name](dir, out)
 	}
 	if err != nil {
-		fmt.Fprintf(errs, "event-bus %s: %v\n", args[0], withCure(dir, err))
+		fmt.Fprintf(errs, "event-bus %s: %v\n", name, withCure(dir, err))
 		return 1
 	}
 	return 0
+}
+
+// findLog tells whether dir holds a log: of a folder that is another one
+// nobody should hear that all is well.
+func findLog(dir string) error {
+	segments, err := filepath.Glob(filepath.Join(dir, "*.zst"))
+	if err == nil && len(segments) == 0 {
+		err = fmt.Errorf("there is no log in %s; it is in DATA_DIR of the event bus", dir)
+	}
+	return err
 }
 
 // withCure adds to the error of a damaged log what can be done about it.
@@ -57,6 +56,21 @@ func withCure(dir string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w; restore the log from a backup, or run \"event-bus repair %s\" to keep the events before %d and give up the rest", err, dir, damage.Event)
+}
+
+func dump(dir string, out io.Writer) error {
+	return eventlog.Check(dir, func(b eventlog.Batch) error {
+		_, err := out.Write(b.Text)
+		return err
+	}, nil)
+}
+
+func repair(dir string, out io.Writer) error {
+	kept, err := eventlog.Repair(dir)
+	if err == nil {
+		fmt.Fprintln(out, kept)
+	}
+	return err
 }
 
 // verify prints a line a segment and the sum.

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -41,15 +39,7 @@ func startBus(t testing.TB, env ...string) *runningBus {
 // startBusOn starts a bus on the log in dir. env is names and values in turn.
 func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 	t.Helper()
-	subscribers := filepath.Join(t.TempDir(), "subscribers.json")
-	if err := os.WriteFile(subscribers, []byte("[]"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	variables := map[string]string{"DATA_DIR": dir, "SUBSCRIBERS_FILE": subscribers, "LOG_LEVEL": "ERROR+4"}
-	for pair := range slices.Chunk(env, 2) {
-		variables[pair[0]] = pair[1]
-	}
-	lookup := func(name string) (string, bool) { v, set := variables[name]; return v, set }
+	lookup := environment(t, append([]string{"DATA_DIR", dir}, env...)...)
 	ctx, kill := context.WithCancel(context.Background())
 	b := &runningBus{t: t, dir: dir, kill: kill, done: make(chan struct{})}
 	b.client = &http.Client{
@@ -70,6 +60,30 @@ func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 	}
 	t.Cleanup(b.stop)
 	return b
+}
+
+// environment is what a bus reads: names and values in turn, and a default for
+// the others that suits a test.
+func environment(t testing.TB, env ...string) func(string) (string, bool) {
+	variables := map[string]string{"LOG_LEVEL": "ERROR+4"}
+	for pair := range slices.Chunk(env, 2) {
+		variables[pair[0]] = pair[1]
+	}
+	if variables["SUBSCRIBERS_FILE"] == "" {
+		variables["SUBSCRIBERS_FILE"] = subscribersFile(t, "[]")
+	}
+	if variables["DATA_DIR"] == "" {
+		variables["DATA_DIR"] = t.TempDir()
+	}
+	return func(name string) (string, bool) { v, set := variables[name]; return v, set }
+}
+
+// runOnce runs a bus that cannot start, and returns why.
+func runOnce(t testing.TB, env ...string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return service.Run(ctx, "event-bus", "localhost:0", environment(t, env...), open, func(net.Addr) { cancel() })
 }
 
 // stop stops the bus and waits until it has.
