@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
+	"strings"
 
 	"miniblog/event-bus/eventlog"
 )
@@ -42,11 +43,16 @@ func offline(args []string, out, errs io.Writer) int {
 // findLog tells whether dir holds a log: of a folder that is another one
 // nobody should hear that all is well.
 func findLog(dir string) error {
-	segments, err := filepath.Glob(filepath.Join(dir, "*.zst"))
-	if err == nil && len(segments) == 0 {
-		err = fmt.Errorf("there is no log in %s; it is in DATA_DIR of the event bus", dir)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
 	}
-	return err
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), ".zst") {
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no log in %s; it is in DATA_DIR of the event bus", dir)
 }
 
 // withCure adds to the error of a damaged log what can be done about it.
