@@ -49,19 +49,18 @@ func fuzzOne(ctx context.Context, pkg, target string, long time.Duration) error 
 		fmt.Printf("%s", out)
 		return fmt.Errorf("%s in %s: %w", target, pkg, err)
 	}
-	fmt.Printf("ok    %-32s %-26s %s\n", pkg, target, lastCount(out))
+	fmt.Printf("ok    %-32s %-26s %s\n", pkg, target, progress(out))
 	return nil
 }
 
-// lastCount is the last thing that the fuzzer says about its progress.
-func lastCount(out []byte) string {
-	count := ""
+// progress is the last thing that the fuzzer said about itself.
+func progress(out []byte) (said string) {
 	for line := range bytes.Lines(out) {
-		if text := strings.TrimSpace(string(line)); strings.Contains(text, "execs: ") {
-			count = text[strings.Index(text, "execs: "):]
+		if text, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "fuzz: elapsed: "); ok {
+			said = text
 		}
 	}
-	return count
+	return said
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {
