@@ -6,7 +6,6 @@ package browser
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -34,7 +33,6 @@ func Start(t testing.TB) *Browser {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(missing)
 		}
-		fmt.Fprintln(os.Stderr, t.Name()+": "+missing)
 		t.Skip(missing)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
