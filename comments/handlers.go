@@ -83,14 +83,14 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 // be known, else nothing is done; known with another text it was another
 // request, and that is a 422.
 func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.Comment, isNew bool) (done bool, err error) {
-	var thread []row
+	var thread []event.Comment
 	err = c.view.Read(r.Context(), func(tx *projection.Tx) error {
-		known, found, err := find(tx, comment.PostID, comment.ID)
+		known, n, found, err := find(tx, comment.PostID, comment.ID)
 		if err != nil || !found && !isNew {
 			return err
 		}
 		if !found {
-			known.n = math.MaxInt64
+			n = math.MaxInt64
 		}
 		if !isNew {
 			comment.Status = known.Status
@@ -99,7 +99,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 			}
 		}
 		done = true
-		thread, err = until(tx, comment.PostID, known.n-1, maxLimit-1)
+		thread, err = until(tx, comment.PostID, n-1, maxLimit-1)
 		return err
 	})
 	if done && err == nil {
@@ -161,7 +161,7 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var thread []row
+	var thread []event.Comment
 	var more bool
 	err = c.view.Read(r.Context(), func(tx *projection.Tx) (err error) {
 		thread, more, err = after(tx, post, query.Get("after"), limit)
@@ -178,14 +178,13 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 // render writes comments as readers may see them, as an array without its end.
-func render(thread []row) []byte {
+func render(thread []event.Comment) []byte {
 	body := append(make([]byte, 0, 128*(len(thread)+2)), '[')
 	for i := range thread {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		c := &thread[i].Comment
-		body = c.AppendTo(body, c.Status.Readable(c.Content))
+		body = thread[i].AppendTo(body, thread[i].Status.Readable(thread[i].Content))
 	}
 	return body
 }

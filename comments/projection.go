@@ -67,28 +67,17 @@ func apply(tx *projection.Tx, events []event.Event) error {
 // postOf returns the n of a post, which is added if it is new.
 func postOf(tx *projection.Tx, id string) (n int64, err error) {
 	found, err := tx.Get("SELECT n FROM posts WHERE id = ?", []any{id}, &n)
-	if found || err != nil {
-		return n, err
+	if err == nil && !found {
+		_, err = tx.Get("INSERT INTO posts (id, known) VALUES (?, 0) RETURNING n", []any{id}, &n)
 	}
-	result, err := tx.Exec("INSERT INTO posts (id, known) VALUES (?, 0)", id)
-	if err != nil {
-		return 0, err
-	}
-	return result.LastInsertId()
+	return n, err
 }
 
-// row is a comment and its place.
-type row struct {
-	n int64
-	event.Comment
-}
-
-// find returns a comment of a post.
-func find(tx *projection.Tx, post, id string) (c row, found bool, err error) {
-	c.Comment = event.Comment{ID: id, PostID: post}
-	found, err = tx.Get(`SELECT c.n, c.content, c.status FROM comments c JOIN posts p ON p.n = c.post
-		WHERE c.id = ? AND p.id = ?`, []any{id, post}, &c.n, &c.Content, &c.Status)
-	return c, found, err
+// find returns a comment of a post, and its place.
+func find(tx *projection.Tx, post, id string) (c event.Comment, n int64, found bool, err error) {
+	found, err = tx.Get(`SELECT c.n, c.id, c.content, c.status FROM comments c JOIN posts p ON p.n = c.post
+		WHERE c.id = ? AND p.id = ?`, []any{id, post}, &n, &c.ID, &c.Content, &c.Status)
+	return c, n, found, err
 }
 
 // maxText bounds the text of one answer, in bytes, with comments of any length.
@@ -96,43 +85,41 @@ const maxText = 4 << 20
 
 // after returns the comments of a post that follow the comment after, oldest
 // first, at most limit; more tells whether others follow.
-func after(tx *projection.Tx, post, after string, limit int) (comments []row, more bool, err error) {
+func after(tx *projection.Tx, post, after string, limit int) (comments []event.Comment, more bool, err error) {
 	var start int64
 	if after != "" {
-		c, found, err := find(tx, post, after)
-		if err != nil {
+		var found bool
+		if _, start, found, err = find(tx, post, after); err != nil {
 			return nil, false, err
-		}
-		if !found {
+		} else if !found {
 			return nil, false, service.Invalid("after", "This post has no comment %.140q to list the comments after.", after)
 		}
-		start = c.n
 	}
-	return query(tx, limit, `SELECT n, id, content, status FROM comments
+	return query(tx, limit, `SELECT id, content, status FROM comments
 		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n > ? ORDER BY n LIMIT ?`, post, start)
 }
 
 // until returns the last comments of a post up to place n, oldest first, at
 // most limit.
-func until(tx *projection.Tx, post string, n int64, limit int) ([]row, error) {
-	comments, _, err := query(tx, limit, `SELECT n, id, content, status FROM comments
+func until(tx *projection.Tx, post string, n int64, limit int) ([]event.Comment, error) {
+	comments, _, err := query(tx, limit, `SELECT id, content, status FROM comments
 		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n <= ? ORDER BY n DESC LIMIT ?`, post, n)
 	slices.Reverse(comments)
 	return comments, err
 }
 
-func query(tx *projection.Tx, limit int, text string, post string, n int64) (comments []row, more bool, err error) {
+func query(tx *projection.Tx, limit int, text, post string, n int64) (comments []event.Comment, more bool, err error) {
 	rows, err := tx.Query(text, post, n, limit+1)
 	if err != nil {
 		return nil, false, err
 	}
 	defer rows.Close()
 	for size := 0; rows.Next(); {
-		var c row
+		var c event.Comment
 		if len(comments) == limit || size > maxText {
 			return comments, true, nil
 		}
-		if err := rows.Scan(&c.n, &c.ID, &c.Content, &c.Status); err != nil {
+		if err := rows.Scan(&c.ID, &c.Content, &c.Status); err != nil {
 			return nil, false, err
 		}
 		size += len(c.Content)

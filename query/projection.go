@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"miniblog/internal/event"
 	"miniblog/internal/feed"
 	"miniblog/internal/projection"
@@ -24,6 +26,9 @@ CREATE TABLE comments (
 	content TEXT NOT NULL
 );
 CREATE INDEX comments_of_post ON comments (post, k)`
+
+const addPost = `INSERT INTO posts (id, title) VALUES (?, ?)
+	ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL`
 
 // thread is what has to be known of a post to add a comment.
 type thread struct{ n, comments int64 }
@@ -54,7 +59,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	if q.threads == nil || q.epoch != tx.Epoch || len(q.threads) > maxThreads {
 		q.threads, q.epoch = make(map[string]thread), tx.Epoch
 	}
-	q.changes = q.changes[:0]
+	q.changes = make([]change, 0, len(events))
 	var batch []*arrival
 	met := make(map[string]*arrival)
 	for i := range events {
@@ -65,8 +70,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if _, err := tx.Exec(`INSERT INTO posts (id, title) VALUES (?, ?)
-				ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL`, post.ID, post.Title); err != nil {
+			if _, err := tx.Exec(addPost, post.ID, post.Title); err != nil {
 				return err
 			}
 			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
@@ -106,19 +110,13 @@ func (q *query) meet(tx *projection.Tx, post string) error {
 	}
 	var t thread
 	known, err := tx.Get("SELECT n, (SELECT coalesce(max(k), 0) FROM comments WHERE post = posts.n) FROM posts WHERE id = ?", []any{post}, &t.n, &t.comments)
+	if err == nil && !known {
+		_, err = tx.Get("INSERT INTO posts (id) VALUES (?) RETURNING n", []any{post}, &t.n)
+	}
 	if err != nil {
 		return err
 	}
-	if !known {
-		result, err := tx.Exec("INSERT INTO posts (id) VALUES (?)", post)
-		if err != nil {
-			return err
-		}
-		if t.n, err = result.LastInsertId(); err != nil {
-			return err
-		}
-	}
-	q.threads[post] = t
+	q.threads[strings.Clone(post)] = t // post is part of a text that must not stay
 	return nil
 }
 
@@ -148,6 +146,7 @@ func (q *query) committed([]event.Event) {
 	if len(changes) == 0 {
 		return
 	}
+	q.changes = nil
 	q.cache.Clear()
 	if skipped := len(changes) - feed.Size; skipped > 0 { // catching up: nobody can follow that
 		q.feed.Skip(changes[skipped-1].sequence)

@@ -28,6 +28,7 @@ type Bus struct {
 
 	mu          sync.Mutex
 	simple      bool
+	away        bool
 	server      *httptest.Server
 	log         string
 	events      []event.Event
@@ -62,6 +63,10 @@ func start(t testing.TB, simple bool) *Bus {
 
 // Stop makes the bus go away: connections are cut and refused.
 func (b *Bus) Stop() {
+	b.mu.Lock()
+	b.away = true
+	b.wakeLocked()
+	b.mu.Unlock()
 	b.server.CloseClientConnections()
 	b.server.Close()
 }
@@ -80,6 +85,9 @@ func (b *Bus) Restart(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.mu.Lock()
+	b.away = false
+	b.mu.Unlock()
 	b.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: b}}
 	b.server.Start()
 }
@@ -170,9 +178,11 @@ func (b *Bus) Requests(contentType string) int {
 // ServeHTTP implements http.Handler.
 func (b *Bus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
-	simple := b.simple
+	simple, away := b.simple, b.away
 	b.mu.Unlock()
 	switch {
+	case away:
+		panic(http.ErrAbortHandler)
 	case r.URL.Path != "/events":
 		http.NotFound(w, r)
 	case r.Method == http.MethodPost && simple:
@@ -309,7 +319,7 @@ func (b *Bus) fetch(w http.ResponseWriter, r *http.Request) {
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
 	limit := time.After(wait)
 	b.mu.Lock()
-	for event.Sequence(len(b.events)) == after && wait > 0 {
+	for event.Sequence(len(b.events)) == after && wait > 0 && !b.away {
 		grown := b.grown
 		b.mu.Unlock()
 		select {
@@ -320,6 +330,10 @@ func (b *Bus) fetch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		b.mu.Lock()
+	}
+	if b.away {
+		b.mu.Unlock()
+		panic(http.ErrAbortHandler)
 	}
 	var body []byte
 	last := event.Sequence(len(b.events))

@@ -49,6 +49,7 @@ func Start(t testing.TB, open service.Open, env map[string]string) *Service {
 		t.Fatalf("the service did not start: %v", err)
 	}
 	s.Stop = sync.OnceFunc(func() {
+		http.DefaultClient.CloseIdleConnections() // a stop gives those a moment
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the service stopped with %v", err)
