@@ -21,10 +21,9 @@ const (
 //   - epoch, threads and changes belong to apply and committed, of which one
 //     runs at a time.
 type query struct {
-	view     *projection.Projection
-	cache    pagecache.Cache[selection]
-	feed     *feed.Feed
-	stopping context.Context // ends when the service begins to stop
+	view  *projection.Projection
+	cache pagecache.Cache[selection]
+	feed  *feed.Feed
 
 	epoch   int
 	threads map[string]thread
@@ -53,9 +52,4 @@ func (q *query) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	page.Send(w, r)
 	return nil
-}
-
-// live answers GET /posts/live.
-func (q *query) live(w http.ResponseWriter, r *http.Request) error {
-	return q.feed.Serve(q.stopping, w, r, q.view.Checkpoint)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/feed"
@@ -20,7 +21,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
-	q := &query{stopping: ctx}
+	q := &query{}
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
 		Schema: schema, Apply: q.apply, Committed: q.committed, Dropped: q.dropped,
@@ -31,10 +32,12 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	q.view, q.feed = view, feed.New(view.Checkpoint())
 	return &service.Service{
 		Routes: map[string]service.Handler{
-			"GET /posts":      q.list,
-			"GET /posts/{$}":  q.list,
-			"GET /posts/live": q.live,
-			"POST /events":    view.Receive,
+			"GET /posts":     q.list,
+			"GET /posts/{$}": q.list,
+			"POST /events":   view.Receive,
+			"GET /posts/live": func(w http.ResponseWriter, r *http.Request) error {
+				return q.feed.Serve(ctx, w, r, view.Checkpoint)
+			},
 		},
 		Origins:    origins,
 		Ready:      view.Ready,

@@ -79,7 +79,7 @@ func TestPostsWithTheirComments(t *testing.T) {
 		`"b":{"id":"b","title":"Title of b","comments":[{"id":"c1","content":"Good","status":"approved"},`+
 		`{"id":"c2","content":"","status":"rejected"},{"id":"c3","content":"","status":"pending"}],"commentCount":3}}`)
 	awaitBody(t, s, "/posts?id=a", `{"a":{"id":"a","title":"Title of a","comments":[],"commentCount":0}}`)
-	awaitBody(t, s, "/posts?id=nobody", `{}`)
+	awaitBody(t, s, "/posts/?id=nobody", `{}`)
 	if got := s.Get("/posts").Header.Get("Event-Sequence"); got != "00000000000000000007" {
 		t.Errorf("Event-Sequence: %s", got)
 	}
