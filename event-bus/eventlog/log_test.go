@@ -328,3 +328,22 @@ func TestDamage(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingComesAfterTheLastSequenceThereCanBe(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), Options{})
+	defer mustClose(t, l)
+	mustAppend(t, l, records(t, 0, 3))
+	const last = ^event.Sequence(0)
+	if got := readAll(t, l, last); len(got) != 0 {
+		t.Errorf("%d events come after %d", len(got), last)
+	}
+	frames, err := l.Frames(last, 10)
+	if err != nil || frames.Size != 0 {
+		t.Errorf("frames after %d: %v, %v", last, frames, err)
+	}
+	select {
+	case <-l.Beyond(last):
+		t.Errorf("there is something beyond %d", last)
+	default:
+	}
+}

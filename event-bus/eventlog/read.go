@@ -68,15 +68,13 @@ func (l *Log) Reader(after event.Sequence) *Reader { return &Reader{log: l, next
 // the end of what is durable, where Log.Beyond tells of more. The batch is valid
 // until the next call. It does not block, but for the disk. Its error is a
 // *Damage: the reader must not go on as if nothing were missing.
-func (r *Reader) Next() (Batch, error) {
+func (r *Reader) Next() (_ Batch, err error) {
 	b, s, e := r.log.locate(r.next)
 	if s != nil {
-		header, lines, err := s.readLines(e, r.lines)
-		if err != nil {
+		if b, err = s.readFrom(e, r.next, r.lines); err != nil {
 			return Batch{}, err
 		}
-		r.lines = lines
-		b = Batch{header.first, int(header.count), lines}
+		r.lines = b.Text[:0]
 	}
 	b = b.after(r.next - 1)
 	r.next += event.Sequence(b.Count)
@@ -88,7 +86,7 @@ func (r *Reader) Next() (Batch, error) {
 func (l *Log) locate(q event.Sequence) (b Batch, s *segment, e entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if q > l.durable {
+	if q > l.durable || q == 0 { // 0 comes after the last sequence there can be
 		return b, nil, e
 	}
 	if b, ok := l.recent.find(q); ok {
@@ -193,11 +191,11 @@ func (f *Frames) extend(l *Log, last event.Sequence) error {
 	l.mu.Unlock()
 	i := find(entries, f.Last+1)
 	if entries[i].first <= f.Last || lastOf(entries, i, end) > last {
-		header, lines, err := s.readLines(entries[i], nil)
+		b, err := s.readFrom(entries[i], f.Last+1, nil)
 		if err != nil {
 			return err
 		}
-		b := Batch{header.first, int(header.count), lines}.after(f.Last).Until(last)
+		b = b.after(f.Last).Until(last)
 		f.add(piece{bytes: encodePart(b.Text)})
 		f.Last = b.Last()
 		return nil

@@ -70,7 +70,7 @@ func TestStartThatWasCutShortIsNoObstacle(t *testing.T) {
 }
 
 // diskWith returns a disk that holds a file, durably.
-func diskWith(t *testing.T, name string, b []byte) *crashfs.Disk {
+func diskWith(t testing.TB, name string, b []byte) *crashfs.Disk {
 	t.Helper()
 	disk := crashfs.New()
 	for name, b := range map[string][]byte{idFile: []byte(event.NewID() + "\n"), name: b} {

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -190,6 +191,18 @@ func (s *segment) readLines(e entry, lines []byte) (batch, []byte, error) {
 		return batch{}, nil, s.damage(e.offset, e.first, errData)
 	}
 	return b, lines, nil
+}
+
+var errFewer = errors.New("a batch holds fewer events than the index says")
+
+// readFrom returns the batch at e, which holds the event q. Its Text is lines
+// if that has room.
+func (s *segment) readFrom(e entry, q event.Sequence, lines []byte) (Batch, error) {
+	b, lines, err := s.readLines(e, lines)
+	if err == nil && b.last() < q {
+		err = s.damage(e.offset, q, errFewer)
+	}
+	return Batch{b.first, int(b.count), lines}, err
 }
 
 var newline = []byte{'\n'}
