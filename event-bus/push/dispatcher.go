@@ -27,7 +27,7 @@ const (
 type dispatcher struct {
 	config   Config
 	sub      Subscriber
-	store    store
+	store    *store
 	client   *http.Client
 	logger   *slog.Logger
 	commands chan func()
@@ -53,7 +53,7 @@ type dispatcher struct {
 func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
 	d := &dispatcher{
 		config: config, sub: sub,
-		store:    store{dir: config.Dir, name: sub.Name},
+		store:    newStore(config.Dir, sub.Name),
 		client:   newClient(),
 		logger:   config.Logger.With("subscriber", sub.Name),
 		commands: make(chan func()),

@@ -62,7 +62,7 @@ func TestCursorOnDiskNeverLeadsTheDeliveries(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	position := store{dir: dir, name: "all"}
+	position := newStore(dir, "all")
 	last := publish(t, log, subjects(400, 12)...)
 	for range 6 {
 		p := runWith(t, Config{Log: log, Dir: dir, Attempts: 1 << 30}, r.subscriber("all"))
@@ -122,7 +122,7 @@ func TestStopLetsDeliveriesUnderWayFinish(t *testing.T) {
 	close(leave)
 	<-stopped
 	r.wantOnce(1, 2)
-	if saved, _, err := (&store{dir: dir, name: "all"}).load(); saved.Cursor != 2 || err != nil {
+	if saved, _, err := newStore(dir, "all").load(); saved.Cursor != 2 || err != nil {
 		t.Errorf("the cursor is at %d, %v", saved.Cursor, err)
 	}
 }
@@ -178,7 +178,7 @@ func TestLogThatEndsBeforeTheCursorGoesOnFromItsEnd(t *testing.T) {
 	log, dir := openLog(t, t.TempDir()), t.TempDir()
 	r := receive(t, nil)
 	publish(t, log, "a", "b")
-	if err := (&store{dir: dir, name: "all"}).save(position{Log: log.ID(), Cursor: 50}); err != nil {
+	if err := newStore(dir, "all").save(position{Log: log.ID(), Cursor: 50}); err != nil {
 		t.Fatal(err)
 	}
 	p := run(t, log, dir, r.subscriber("all"))

@@ -39,9 +39,32 @@ type DeadLetter struct {
 // store keeps one subscriber's position and dead letters in a folder. It
 // belongs to the subscriber's dispatcher.
 type store struct {
-	dir, name string
-	newest    []DeadLetter // without their events
+	folder folder
+	name   string
+	newest []DeadLetter // without their events
 }
+
+// folder is what a store asks of the folder it lives in. The tests have a
+// second one, which forgets what was not synced.
+type folder interface {
+	// Open opens a file to be read.
+	Open(name string) (io.ReadCloser, error)
+	// Create opens a file to be written to: a new one, or an old one that is
+	// emptied (os.O_TRUNC) or goes on at its end (os.O_APPEND).
+	Create(name string, flag int) (file, error)
+	Rename(from, to string) error
+	// Sync makes the names of files durable.
+	Sync() error
+	// Path says to a person where the file of that name is.
+	Path(name string) string
+}
+
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
+
+func newStore(dir, name string) *store { return &store{folder: directory(dir), name: name} }
 
 // listed is how many dead letters are listed, and answerBytes how much of an
 // answer is kept.
@@ -50,19 +73,27 @@ const (
 	answerBytes = 512
 )
 
-func (s *store) path(suffix string) string { return filepath.Join(s.dir, s.name+suffix) }
+func (s *store) path(suffix string) string { return s.folder.Path(s.name + suffix) }
+
+// The names of a subscriber's files.
+const (
+	positionSuffix = ".json"
+	lettersSuffix  = ".dead.ndjson"
+	tempSuffix     = ".tmp"
+)
 
 // load returns the position; found is false if there is none yet.
 func (s *store) load() (p position, found bool, err error) {
-	text, err := os.ReadFile(s.path(".json"))
+	f, err := s.folder.Open(s.name + positionSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, false, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(text, &p)
+		defer f.Close()
+		err = json.UnmarshalRead(f, &p)
 	}
 	if err != nil {
-		return p, false, fmt.Errorf("the cursor of subscriber %s cannot be read (remove %s to deliver all events again): %w", s.name, s.path(".json"), err)
+		return p, false, fmt.Errorf("the cursor of subscriber %s cannot be read (remove %s to deliver all events again): %w", s.name, s.path(positionSuffix), err)
 	}
 	return p, true, s.loadLetters()
 }
@@ -70,7 +101,7 @@ func (s *store) load() (p position, found bool, err error) {
 // loadLetters reads the newest dead letters back, one at a time: there may be
 // very many.
 func (s *store) loadLetters() error {
-	f, err := os.Open(s.path(".dead.ndjson"))
+	f, err := s.folder.Open(s.name + lettersSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -99,14 +130,14 @@ func (s *store) save(p position) error {
 	if err != nil {
 		return err
 	}
-	temp := s.path(".json.tmp")
-	if err := writeSynced(temp, os.O_TRUNC, append(text, '\n')); err != nil {
+	name := s.name + positionSuffix
+	if err := s.write(name+tempSuffix, os.O_TRUNC, append(text, '\n')); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, s.path(".json")); err != nil {
+	if err := s.folder.Rename(name+tempSuffix, name); err != nil {
 		return err
 	}
-	return s.syncDir()
+	return s.folder.Sync()
 }
 
 // bury makes a dead letter durable.
@@ -116,11 +147,11 @@ func (s *store) bury(letter DeadLetter) error {
 		return err
 	}
 	// A line that a crash tore must not swallow this one.
-	if err := writeSynced(s.path(".dead.ndjson"), os.O_APPEND, append(append([]byte{'\n'}, line...), '\n')); err != nil {
+	if err := s.write(s.name+lettersSuffix, os.O_APPEND, append(append([]byte{'\n'}, line...), '\n')); err != nil {
 		return err
 	}
 	s.remember(letter)
-	return s.syncDir()
+	return s.folder.Sync()
 }
 
 func (s *store) remember(letter DeadLetter) {
@@ -131,8 +162,9 @@ func (s *store) remember(letter DeadLetter) {
 	}
 }
 
-func writeSynced(path string, flag int, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, 0o644)
+// write writes text to a file and syncs it.
+func (s *store) write(name string, flag int, text []byte) error {
+	f, err := s.folder.Create(name, flag)
 	if err != nil {
 		return err
 	}
@@ -146,8 +178,21 @@ func writeSynced(path string, flag int, text []byte) error {
 	return err
 }
 
-func (s *store) syncDir() error {
-	dir, err := os.Open(s.dir)
+// directory is a folder of the file system.
+type directory string
+
+func (d directory) Path(name string) string { return filepath.Join(string(d), name) }
+
+func (d directory) Open(name string) (io.ReadCloser, error) { return os.Open(d.Path(name)) }
+
+func (d directory) Create(name string, flag int) (file, error) {
+	return os.OpenFile(d.Path(name), os.O_WRONLY|os.O_CREATE|flag, 0o644)
+}
+
+func (d directory) Rename(from, to string) error { return os.Rename(d.Path(from), d.Path(to)) }
+
+func (d directory) Sync() error {
+	dir, err := os.Open(string(d))
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := store{dir: dir, name: "a"}
+	s := newStore(dir, "a")
 	if err := s.save(position{Log: "x", Cursor: 7}); err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 	}
 	listed := func() (list []event.Sequence) {
 		t.Helper()
-		again := store{dir: dir, name: "a"}
+		again := newStore(dir, "a")
 		p, found, err := again.load()
 		if err != nil || !found || p.Cursor != 7 {
 			t.Fatalf("got %+v, %v, %v", p, found, err)
@@ -57,7 +57,7 @@ func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 
 func TestNewestDeadLettersAreListed(t *testing.T) {
 	t.Parallel()
-	s := store{dir: t.TempDir(), name: "a"}
+	s := newStore(t.TempDir(), "a")
 	if err := s.save(position{}); err != nil {
 		t.Fatal(err)
 	}
