@@ -1,0 +1,185 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/event"
+)
+
+// crashFolder is a store's folder on a disk that crashes.
+type crashFolder struct{ *crashfs.Disk }
+
+func (d crashFolder) Open(name string) (io.ReadCloser, error) {
+	f, err := d.Disk.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, 0, 1<<40), f}, nil
+}
+
+func (d crashFolder) Create(name string, flag int) (file, error) {
+	if flag == os.O_APPEND {
+		f, err := d.Disk.Open(name)
+		if err == nil {
+			end, err := f.Size()
+			return &crashFile{f, end}, err
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	f, err := d.Disk.Create(name)
+	return &crashFile{f, 0}, err
+}
+
+func (d crashFolder) Sync() error { return d.SyncDir() }
+
+func (d crashFolder) Path(name string) string { return name }
+
+type crashFile struct {
+	*crashfs.File
+	end int64
+}
+
+func (f *crashFile) Write(b []byte) (int, error) {
+	n, err := f.WriteAt(b, f.end)
+	f.end += int64(n)
+	return n, err
+}
+
+// The notes in the trace: what a subscriber took, and which cursor was saved.
+type (
+	noteTaken struct{ event.Sequence }
+	noteSaved struct{ event.Sequence }
+)
+
+// Whatever a crash leaves of a subscriber's files, they can be read, no cursor
+// passes an event that was neither taken nor is among the dead letters, and none
+// is behind one that was saved.
+func TestCursorNeverLeadsItsDeliveriesAtAnyCrashPoint(t *testing.T) {
+	t.Parallel()
+	for name, faulty := range map[string]bool{"on a disk that works": false, "on a disk that fails at times": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			random := rand.New(rand.NewPCG(seed, 0))
+			trace := deliverOn(t, random, faulty)
+			var taken []event.Sequence
+			var saved event.Sequence
+			states := 0
+			for i, e := range trace {
+				switch n := e.Note.(type) {
+				case noteTaken:
+					taken = append(taken, n.Sequence)
+				case noteSaved:
+					saved = n.Sequence
+				}
+				for _, way := range e.Crashes(20, random) {
+					states++
+					if err := keptBy(way.Disk(), taken, saved); err != nil {
+						for _, e := range trace[max(0, i-20) : i+1] {
+							t.Log(e.What)
+						}
+						t.Fatalf("%v; %v (seed %d)", way, err, seed)
+					}
+				}
+			}
+			if saved == 0 || states < len(trace) {
+				t.Errorf("%d crash points, %d disks, the last cursor saved is %d", len(trace), states, saved)
+			}
+		})
+	}
+}
+
+// deliverOn delivers events, every seventh of which becomes a dead letter, with
+// the subscriber's files on a disk that crashes, and returns that disk's trace.
+func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashfs.Entry {
+	log, disk := openLog(t, t.TempDir()), crashfs.New()
+	r := receive(t, func(w http.ResponseWriter, _ *http.Request, e event.Event) {
+		if e.Sequence%7 == 0 {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		disk.Note(noteTaken{e.Sequence})
+	})
+	config := Config{Log: log, Dir: t.TempDir(), Logger: quiet, FirstBackoff: time.Millisecond, MostBackoff: time.Millisecond, Attempts: 20}
+	d, err := newDispatcher(config, r.subscriber("all"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.store = &store{folder: crashFolder{disk}, name: "all"}
+	if faulty {
+		disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+			if random.IntN(12) > 0 {
+				return nil
+			}
+			fault := &crashfs.Fault{Err: syscall.EIO, Visible: random.IntN(2) == 0}
+			if op.Kind == "syncdir" {
+				fault.Done = 1 << 20
+			}
+			return fault
+		})
+	}
+	p := &Pusher{log: log, dispatchers: []*dispatcher{d}, stopped: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	var last event.Sequence
+	for range 12 {
+		last = publish(t, log, subjects(5, 3)...)
+		waitFor(t, "the deliveries", func() (err error) {
+			doErr := p.do(ctx, d, func() {
+				d.save()
+				if d.saved == d.position {
+					disk.Note(noteSaved{d.saved.Cursor})
+				}
+				if d.position.Cursor < last {
+					err = fmt.Errorf("the cursor is %d of %d", d.position.Cursor, last)
+				}
+			})
+			if doErr != nil {
+				return doErr
+			}
+			return err
+		})
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return disk.Trace()
+}
+
+// keptBy compares what is on a disk with what was promised.
+func keptBy(disk *crashfs.Disk, taken []event.Sequence, saved event.Sequence) error {
+	s := &store{folder: crashFolder{disk}, name: "all"}
+	p, _, err := s.load()
+	if err != nil {
+		return err
+	}
+	if p.Cursor < saved {
+		return fmt.Errorf("the cursor is %d and was saved as %d", p.Cursor, saved)
+	}
+	for q := event.Sequence(1); q <= p.Cursor; q++ {
+		dead := slices.ContainsFunc(s.newest, func(l DeadLetter) bool { return l.Sequence == q })
+		if !dead && !slices.Contains(taken, q) {
+			return fmt.Errorf("the cursor is %d, and event %d was neither taken nor is it a dead letter", p.Cursor, q)
+		}
+	}
+	return nil
+}
