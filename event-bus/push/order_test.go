@@ -16,7 +16,7 @@ func TestSubjectsAreServedSideBySideAndEachInOrder(t *testing.T) {
 	var inside atomic.Int32
 	all := make(chan struct{}) // closed when 16 are under way at once
 	r := receive(t, func(_ http.ResponseWriter, request *http.Request, _ event.Event) {
-		if inside.Add(1) == lanesAtOnce {
+		if inside.Add(1) == 16 {
 			close(all)
 		}
 		select {
@@ -31,8 +31,8 @@ func TestSubjectsAreServedSideBySideAndEachInOrder(t *testing.T) {
 	if s.State != "up" || s.Lag != 0 || !s.Ordered || s.DeadLetterCount != 0 || s.LastError != "" {
 		t.Errorf("the subscriber is %+v", s)
 	}
-	if r.most != lanesAtOnce {
-		t.Errorf("%d were under way at once, want %d", r.most, lanesAtOnce)
+	if r.most != 16 {
+		t.Errorf("%d were under way at once, want 16", r.most)
 	}
 	if n := len(r.got()); n != int(last) {
 		t.Errorf("%d deliveries of %d events", n, last)
@@ -58,7 +58,7 @@ func TestUnorderedEventsOfOneSubjectGoSideBySide(t *testing.T) {
 	var inside atomic.Int32
 	all := make(chan struct{})
 	r := receive(t, func(_ http.ResponseWriter, request *http.Request, _ event.Event) {
-		if inside.Add(1) == lanesAtOnce {
+		if inside.Add(1) == 16 {
 			close(all)
 		}
 		select {
@@ -73,7 +73,7 @@ func TestUnorderedEventsOfOneSubjectGoSideBySide(t *testing.T) {
 	if s := p.wantCursor("all", last); s.Ordered {
 		t.Errorf("the subscriber is %+v", s)
 	}
-	if r.most != lanesAtOnce || len(r.got()) != int(last) {
+	if r.most != 16 || len(r.got()) != int(last) {
 		t.Errorf("%d were under way at once, %d deliveries", r.most, len(r.got()))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -264,7 +265,9 @@ func TestStopEndsStreams(t *testing.T) {
 }
 
 // The clients of this test do what a client can: each request has an id, and
-// they keep who was answered. The service keeps whom it served.
+// they keep who was answered. The service keeps whom it served. A request may
+// fail when the service takes no more connections; on a connection that it has
+// it answers until it has said which answer is the last.
 func TestStopUnderLoadCutsNobodyOff(t *testing.T) {
 	t.Parallel()
 	var served sync.Map
@@ -276,26 +279,42 @@ func TestStopUnderLoadCutsNobodyOff(t *testing.T) {
 		served.Store(request.ID, true)
 		return ok(w, r)
 	}})
+	do := func(client *http.Client, id string) (reused bool, err error) {
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
+		request, err := http.NewRequestWithContext(ctx, "POST", "http://"+s.addr+"/do", strings.NewReader(`{"ID":"`+id+`"}`))
+		if err != nil {
+			return false, err
+		}
+		request.Header.Set("Content-Type", "application/json")
+		response, err := client.Do(request)
+		if err != nil {
+			return reused, err
+		}
+		defer response.Body.Close()
+		if _, err = io.ReadAll(response.Body); err == nil && response.StatusCode != http.StatusOK {
+			err = errors.New(response.Status)
+		}
+		return reused, err
+	}
 	var clients sync.WaitGroup
 	var answered atomic.Int64
-	for c := range 16 {
-		transport := &http.Transport{DisableKeepAlives: c%2 == 0} // both kinds of clients
+	for c := range 18 {
+		transport := &http.Transport{DisableKeepAlives: c%3 == 0} // some connect each time, some ask without a pause, some think
 		t.Cleanup(transport.CloseIdleConnections)
 		client := &http.Client{Transport: transport, Timeout: 15 * time.Second}
 		clients.Go(func() {
 			for i := 0; ; i++ {
 				id := fmt.Sprintf("%d-%d", c, i)
-				response, err := client.Post("http://"+s.addr+"/do", "application/json", strings.NewReader(`{"ID":"`+id+`"}`))
+				reused, err := do(client, id)
 				if err == nil {
-					_, err = io.ReadAll(response.Body)
-					response.Body.Close()
-				}
-				if err == nil && response.StatusCode == http.StatusOK {
 					answered.Add(1)
+					if c%3 == 1 {
+						time.Sleep(50 * time.Millisecond)
+					}
 					continue
 				}
-				if _, had := served.Load(id); had {
-					t.Errorf("request %s was served and not answered: %v", id, err)
+				if _, had := served.Load(id); had || reused {
+					t.Errorf("request %s: served: %v, on a connection that had answered before: %v, and yet %v", id, had, reused, err)
 				}
 				return
 			}
@@ -306,6 +325,35 @@ func TestStopUnderLoadCutsNobodyOff(t *testing.T) {
 		t.Error(err)
 	}
 	clients.Wait()
+}
+
+// A client that keeps its connection may be about to send on it when the
+// service begins to stop.
+func TestConnectionThatIsKeptGetsALastAnswer(t *testing.T) {
+	t.Parallel()
+	const request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+	for range 5 { // its time is a second: a busy machine may miss it
+		s := serve(t, nil)
+		conn := s.dial()
+		send(t, conn, request)
+		s.kill()
+		for {
+			other, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				break // the service takes no more connections
+			}
+			other.Close()
+			time.Sleep(2 * queueEmpty) // a new one puts the end off
+		}
+		io.WriteString(conn, request)
+		if answer, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+			if answer.StatusCode != http.StatusOK || !answer.Close {
+				t.Errorf("answered %s, the last: %v", answer.Status, answer.Close)
+			}
+			return
+		}
+	}
+	t.Error("it was closed without one")
 }
 
 func TestServiceIsNotReadyWhileItStops(t *testing.T) {
