@@ -38,11 +38,12 @@ func (b *bench) log(ctx context.Context, o options) error {
 		{"JSON array", "application/json", "identity", 1.5e6},
 	} {
 		before, _ := bus.memory()
+		watch := bus.watchMemory()
 		bytes, took, err := download(ctx, bus.addr, form.accept, form.encoding)
+		highest := watch()
 		if err != nil {
 			return err
 		}
-		_, highest := bus.memory()
 		rate := float64(o.events) / took.Seconds()
 		b.bound(fmt.Sprintf("%d events to one reader, %s", o.events, form.name),
 			fmt.Sprintf("%.1f million/s (%.0f MB/s), bus +%.0f MB", rate/1e6, float64(bytes)/1e6/took.Seconds(), max(0, highest-before)),

@@ -152,6 +152,27 @@ func (p *process) memory() (now, highest float64) {
 	return now, highest
 }
 
+// watchMemory looks at the resident memory until the function that it returns
+// is called, which gives the highest that was seen, in MB.
+func (p *process) watchMemory() (stop func() float64) {
+	done, highest := make(chan struct{}), make(chan float64)
+	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for most := 0.0; ; {
+			now, _ := p.memory()
+			most = max(most, now)
+			select {
+			case <-tick.C:
+			case <-done:
+				highest <- most
+				return
+			}
+		}
+	}()
+	return func() float64 { close(done); return <-highest }
+}
+
 // noSubscribers returns the setting of a bus that pushes to nobody.
 func noSubscribers(dir string) string {
 	path := filepath.Join(dir, "no-subscribers.json")
