@@ -4,15 +4,11 @@ import (
 	"context"
 	"net/http"
 
+	"miniblog/internal/event"
 	"miniblog/internal/feed"
 	"miniblog/internal/pagecache"
 	"miniblog/internal/projection"
 	"miniblog/internal/service"
-)
-
-const (
-	defaultLimit = 100
-	maxLimit     = 1000
 )
 
 // query answers the requests.
@@ -27,7 +23,8 @@ type query struct {
 
 	epoch   int
 	threads map[string]thread
-	changes []change
+	changes []change       // of the transaction
+	skipped event.Sequence // the last of it that was not kept in changes
 }
 
 // selection is what a page of posts is asked for by.
@@ -39,7 +36,7 @@ type selection struct {
 // list answers GET /posts.
 func (q *query) list(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
-	limit, err := service.Limit(params, defaultLimit, maxLimit)
+	limit, err := service.Limit(params, 100, 1000) // the default, the most
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
-	q := &query{}
+	q := &query{epoch: -1}
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
 		Schema: schema, Apply: q.apply, Committed: q.committed, Dropped: q.dropped,

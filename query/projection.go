@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"miniblog/internal/event"
@@ -26,9 +27,6 @@ CREATE TABLE comments (
 	content TEXT NOT NULL
 );
 CREATE INDEX comments_of_post ON comments (post, k)`
-
-const addPost = `INSERT INTO posts (id, title) VALUES (?, ?)
-	ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL`
 
 // thread is what has to be known of a post to add a comment.
 type thread struct{ n, comments int64 }
@@ -56,10 +54,12 @@ type change struct {
 // says of a comment is written at once; where batches begin and end makes no
 // difference to what is stored.
 func (q *query) apply(tx *projection.Tx, events []event.Event) error {
-	if q.threads == nil || q.epoch != tx.Epoch || len(q.threads) > maxThreads {
+	if q.epoch != tx.Epoch { // what was applied last was taken back
+		q.changes, q.skipped = nil, 0
+	}
+	if q.epoch != tx.Epoch || len(q.threads) > maxThreads {
 		q.threads, q.epoch = make(map[string]thread), tx.Epoch
 	}
-	q.changes = make([]change, 0, len(events))
 	var batch []*arrival
 	met := make(map[string]*arrival)
 	for i := range events {
@@ -70,7 +70,8 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if _, err := tx.Exec(addPost, post.ID, post.Title); err != nil {
+			if _, err := tx.Exec(`INSERT INTO posts (id, title) VALUES (?, ?)
+				ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL`, post.ID, post.Title); err != nil {
 				return err
 			}
 			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
@@ -98,6 +99,10 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 		if err := q.store(tx, a); err != nil {
 			return err
 		}
+	}
+	if extra := len(q.changes) - feed.Size; extra > 0 { // catching up: nobody can follow that
+		q.skipped = q.changes[extra-1].sequence
+		q.changes = slices.Clone(q.changes[extra:])
 	}
 	return nil
 }
@@ -141,19 +146,16 @@ func (q *query) store(tx *projection.Tx, a *arrival) error {
 }
 
 // committed makes what was applied visible.
-func (q *query) committed([]event.Event) {
-	changes := q.changes
-	if len(changes) == 0 {
+func (q *query) committed() {
+	if len(q.changes) == 0 {
 		return
 	}
-	q.changes = nil
 	q.cache.Clear()
-	if skipped := len(changes) - feed.Size; skipped > 0 { // catching up: nobody can follow that
-		q.feed.Skip(changes[skipped-1].sequence)
-		changes = changes[skipped:]
+	if q.skipped > 0 {
+		q.feed.Skip(q.skipped)
 	}
-	news := make([]feed.Change, 0, len(changes))
-	for _, c := range changes {
+	news := make([]feed.Change, 0, len(q.changes))
+	for _, c := range q.changes {
 		switch a := c.comment; {
 		case a == nil:
 			news = append(news, feed.NewChange(c.sequence, "post", c.post))
@@ -163,6 +165,7 @@ func (q *query) committed([]event.Event) {
 		}
 	}
 	q.feed.Publish(news)
+	q.changes, q.skipped = nil, 0
 }
 
 // dropped says that all that was seen is gone.

@@ -19,8 +19,9 @@ import (
 
 // What Fetch hands over and takes in at most.
 const (
-	sliceEvents = 16 << 10  // events in one slice, and
-	sliceBytes  = 8 << 20   // their bytes, about
+	sliceEvents = 2 << 10   // events in one slice, and
+	sliceBytes  = 1 << 20   // their bytes, about
+	slicesAhead = 4         // that are decoded while the reader works
 	firstChunk  = 4 << 10   // bytes; live traffic is a few events an answer,
 	chunkBytes  = 128 << 10 // history is many
 	longestLine = 16 << 20
@@ -123,9 +124,9 @@ func (w *watched) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Events returns the page's events in large slices, in order and without a
-// gap; an error ends it. It can be called once. The next slice is decoded
-// while the caller works on the one before.
+// Events returns the page's events in slices, in order and without a
+// gap; an error ends it. It can be called once. The next slices are decoded
+// while the caller works on one.
 func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 	read := p.readLines
 	if p.Log == "" {
@@ -136,7 +137,7 @@ func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 			events []event.Event
 			err    error
 		}
-		results := make(chan result)
+		results := make(chan result, slicesAhead)
 		stop := make(chan struct{})
 		go func() {
 			defer close(results)

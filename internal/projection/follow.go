@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 )
 
 const (
+	txEvents   = 32 << 10         // events after which a transaction ends, while catching up
 	fetchWait  = 30 * time.Second // how long the bus may wait for something new
 	patience   = time.Second      // what is over sooner is not worth a line of log
 	simplePoll = 10 * time.Second // how often a bus that cannot wait is asked
@@ -105,16 +107,12 @@ func (f *follower) step(ctx context.Context) (trouble string, err error) {
 		f.target = &page.Last
 	}
 	f.checkReady()
-	for events, err := range page.Events() {
-		if err != nil {
-			return busTrouble, err
-		}
-		if err := f.apply(events, page.Log); err != nil {
-			return diskTrouble, err
-		}
-		f.checkReady()
+	next, stop := iter.Pull2(page.Events())
+	defer stop()
+	for more := true; more && err == nil; f.checkReady() {
+		more, trouble, err = f.apply(next, page.Log)
 	}
-	return "", nil
+	return trouble, err
 }
 
 // mend renews the database if a read found damage, or if it is missing.
@@ -143,19 +141,43 @@ func (f *follower) checkReady() {
 	}
 }
 
-// apply applies fetched events. If the database was dropped since they were
-// asked for, they are not the next ones any more.
-func (f *follower) apply(events []event.Event, log string) error {
+// slices returns the next events, as iter.Pull2 has it. It may wait.
+type slices func() (events []event.Event, err error, more bool)
+
+// apply applies slices in one transaction until there are no more or enough. If
+// a slice cannot be fetched, those before it are committed nevertheless. The
+// checkpoint moves in log, except for a bus without one. trouble is what an
+// error means.
+func (f *follower) apply(next slices, log string) (more bool, trouble string, err error) {
+	events, fetchErr, more := next()
+	if !more || fetchErr != nil {
+		return false, busTrouble, fetchErr
+	}
 	f.p.write.Lock()
 	defer f.p.write.Unlock()
-	var to event.Sequence
-	if log != simpleLog {
-		if next := f.p.Checkpoint() + 1; events[0].Sequence != next {
-			return fmt.Errorf("event %d was fetched, but %d comes next", events[0].Sequence, next)
+	err = f.p.commit(log, func(tx *Tx) (to event.Sequence, err error) {
+		to = f.p.Checkpoint()
+		for applied := 0; more && fetchErr == nil; events, fetchErr, more = next() {
+			if log == simpleLog {
+				to = 0
+			} else if to++; events[0].Sequence != to { // the database was dropped since they were asked for
+				return 0, fmt.Errorf("event %d was fetched, but %d comes next", events[0].Sequence, to)
+			} else {
+				to = events[len(events)-1].Sequence
+			}
+			if err := f.p.config.Apply(tx, events); err != nil {
+				return 0, err
+			}
+			if applied += len(events); applied >= txEvents {
+				break
+			}
 		}
-		to = events[len(events)-1].Sequence
+		return to, nil
+	})
+	if err != nil {
+		return false, diskTrouble, err
 	}
-	return f.p.apply(events, log, to)
+	return more, busTrouble, fetchErr
 }
 
 func (f *follower) renew(reason error) error {
@@ -169,24 +191,27 @@ func (f *follower) renew(reason error) error {
 // restarted or replaced. Data that is from a log stays, marked as of none, so
 // that the next log replaces it.
 func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble string, err error) {
+	next, stop := iter.Pull2(page.Events())
+	defer stop()
 	seen := 0
-	for events, err := range page.Events() {
-		if err != nil {
-			return busTrouble, err
-		}
-		known := min(max(f.seen-seen, 0), len(events))
-		seen += len(events)
-		if err := f.apply(events[known:], simpleLog); err != nil {
-			return diskTrouble, err
-		}
+	for more := true; more && err == nil; {
+		more, trouble, err = f.apply(func() (events []event.Event, err error, more bool) {
+			events, err, more = next()
+			known := min(max(f.seen-seen, 0), len(events))
+			seen += len(events)
+			return events[known:], err, more
+		}, simpleLog)
+	}
+	if err != nil {
+		return trouble, err
 	}
 	if seen < f.seen { // it was restarted, and all it has is new
 		f.seen = 0
 		return "", nil
 	}
 	f.seen = seen
-	if f.p.origin() != simpleLog {
-		if err := f.apply(nil, simpleLog); err != nil {
+	if f.p.origin() != simpleLog { // it has no events at all
+		if err := f.markSimple(); err != nil {
 			return diskTrouble, err
 		}
 	}
@@ -199,4 +224,10 @@ func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble stri
 	case <-ctx.Done():
 	}
 	return "", nil
+}
+
+func (f *follower) markSimple() error {
+	f.p.write.Lock()
+	defer f.p.write.Unlock()
+	return f.p.commit(simpleLog, func(*Tx) (event.Sequence, error) { return 0, nil })
 }

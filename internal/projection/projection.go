@@ -33,11 +33,12 @@ type Config struct {
 	Schema string
 	// Apply changes the tables for events, in order. It must not fail for what
 	// an event contains: it skips such an event and says so. Any error takes
-	// the transaction back, and the events come again.
+	// the transaction back, and the events come again. Apply and Committed are
+	// called one at a time.
 	Apply func(tx *Tx, events []event.Event) error
-	// Committed, if not nil, is called after events were applied and committed,
-	// in order and one call at a time. It must not wait.
-	Committed func(events []event.Event)
+	// Committed, if not nil, is called after each commit: one transaction may
+	// have several calls of Apply. It must not wait.
+	Committed func()
 	// Dropped, if not nil, is called after all data was dropped, because the log
 	// is another one or the file was damaged; history will come again.
 	Dropped func()
@@ -56,6 +57,7 @@ type Projection struct {
 	write sync.Mutex
 	use   sync.RWMutex // held by reads; taken for itself to replace the store
 	store *store
+	epoch int // of the writer that store had last
 
 	applied   atomic.Uint64 // the checkpoint
 	ready     atomic.Bool   // set once, never taken back
@@ -152,7 +154,9 @@ func (p *Projection) ApplyNow(e event.Event) error {
 		return nil
 	}
 	e.Sequence = 0
-	return p.apply([]event.Event{e}, "", 0)
+	return p.commit("", func(tx *Tx) (event.Sequence, error) {
+		return 0, p.config.Apply(tx, []event.Event{e})
+	})
 }
 
 // Settle waits until an event that this process published can be read here: the
@@ -189,18 +193,20 @@ func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error
 // Changed returns a channel that is closed at the next commit.
 func (p *Projection) Changed() <-chan struct{} { return p.waiting.next() }
 
-// apply applies events and commits, with the checkpoint at to of log unless log
-// is empty. A damaged file is replaced by an empty one. The caller holds write.
-func (p *Projection) apply(events []event.Event, log string, to event.Sequence) error {
+// commit commits what apply does. Unless log is empty, the checkpoint moves in
+// the same transaction to the sequence of log that apply returns. A damaged
+// file is replaced by an empty one. The caller holds write.
+func (p *Projection) commit(log string, apply func(*Tx) (event.Sequence, error)) error {
 	if p.store == nil {
 		return errNoStore
 	}
 	tx := p.store.writer
-	err := tx.do("BEGIN IMMEDIATE", func() error {
-		if err := p.config.Apply(tx, events); err != nil || log == "" {
+	var to event.Sequence
+	err := tx.do("BEGIN IMMEDIATE", func() (err error) {
+		if to, err = apply(tx); err != nil || log == "" {
 			return err
 		}
-		_, err := tx.Exec("UPDATE checkpoint SET log = ?, sequence = ?", log, int64(to))
+		_, err = tx.Exec("UPDATE checkpoint SET log = ?, sequence = ?", log, int64(to))
 		return err
 	})
 	if damaged(err) {
@@ -213,7 +219,7 @@ func (p *Projection) apply(events []event.Event, log string, to event.Sequence) 
 		p.store.log, p.store.applied = log, to
 	}
 	if p.config.Committed != nil {
-		p.config.Committed(events)
+		p.config.Committed()
 	}
 	p.moveTo(p.store.applied)
 	return nil
@@ -228,16 +234,16 @@ func (p *Projection) renew(reason error) error {
 	}
 	p.damage.Store(false) // no read runs, so none can find it again
 	slog.Warn("the database is dropped and built again from the log", "dir", p.config.Dir, "reason", reason)
-	var epoch int
 	if p.store != nil {
-		epoch = p.store.writer.Epoch + 1
+		p.epoch = p.store.writer.Epoch
 		p.store.close() // whatever it says, the files go
 		p.store = nil
 	}
 	if err := removeStore(p.config.Dir); err != nil {
 		return err
 	}
-	store, _, err := openStore(p.config.Dir, p.config.Schema, epoch)
+	p.epoch++
+	store, _, err := openStore(p.config.Dir, p.config.Schema, p.epoch)
 	if err != nil {
 		return err
 	}

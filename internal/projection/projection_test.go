@@ -26,10 +26,12 @@ type view struct {
 	*projection.Projection
 	stop func() // ends and closes it
 
-	mu       sync.Mutex
-	applied  []event.Sequence // as told after commits
-	dropped  int
-	failures atomic.Int32 // how often applying has yet to fail
+	failures atomic.Int32     // how often applying has yet to fail
+	pending  []event.Sequence // applied since the last commit
+
+	mu      sync.Mutex
+	applied []event.Sequence // and committed
+	dropped int
 }
 
 func config(b *bustest.Bus, dir string, v *view) projection.Config {
@@ -48,16 +50,19 @@ func config(b *bustest.Bus, dir string, v *view) projection.Config {
 			}
 			if v.failures.Load() > 0 {
 				v.failures.Add(-1)
+				v.pending = nil
 				return errors.New("the disk is full")
+			}
+			for _, e := range events {
+				v.pending = append(v.pending, e.Sequence)
 			}
 			return nil
 		},
-		Committed: func(events []event.Event) {
+		Committed: func() {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			for _, e := range events {
-				v.applied = append(v.applied, e.Sequence)
-			}
+			v.applied = append(v.applied, v.pending...)
+			v.pending = nil
 		},
 		Dropped: func() {
 			v.mu.Lock()
