@@ -164,24 +164,26 @@ func (w *world) follow(last event.Sequence) error {
 // together publishes n events at once, so that they wait for one another's
 // sync and are written as a group.
 func (w *world) together(n int) error {
-	held := make(chan struct{})
+	syncing, held := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	w.disk.Inject(func(op crashfs.Op) *crashfs.Fault {
 		if op.Kind == "sync" {
-			once.Do(func() { <-held })
+			once.Do(func() { close(syncing); <-held })
 		}
 		return nil
 	})
 	defer w.disk.Inject(nil)
 	errs := make(chan error, n)
 	publish := func(i int) { errs <- w.append(w.event(quoted(i))) }
-	for i := range n {
+	go publish(0)
+	<-syncing // the first is on its way alone
+	for i := 1; i < n; i++ {
 		go publish(i)
 	}
 	err := until("the group did not form", func() bool {
 		w.log.mu.Lock()
 		defer w.log.mu.Unlock()
-		return len(w.log.waiting) > 1
+		return len(w.log.waiting) == n-1
 	})
 	close(held)
 	for range n {
