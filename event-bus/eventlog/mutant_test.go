@@ -21,7 +21,7 @@ type mutant struct {
 	forget   func() error
 	write    func(*mutantFile) // before a write
 
-	dirSyncs int
+	dirSyncs int32 // atomic: the writer and the sealer sync
 }
 
 type mutantFile struct {
@@ -84,7 +84,7 @@ func TestEveryMistakeIsCaught(t *testing.T) {
 	for name, m := range map[string]mutant{
 		"fsync is left out": {sync: unless((*mutantFile).isActive)},
 		"the directory's sync is left out": {syncDir: func(m *mutant) error {
-			if m.dirSyncs++; m.dirSyncs > 1 { // the first is for the log's id
+			if atomic.AddInt32(&m.dirSyncs, 1) > 1 { // the first is for the log's id
 				return nil
 			}
 			return m.fileSystem.SyncDir()
