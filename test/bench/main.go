@@ -33,6 +33,8 @@ type options struct {
 	only   string
 	length time.Duration
 	events int
+
+	markdown bool
 }
 
 func main() {
@@ -40,6 +42,7 @@ func main() {
 	bare := flag.String("bare", "", "serve the bare handler at this address (the bench starts itself so)")
 	flag.StringVar(&o.only, "only", "", "measure only the groups whose names contain this: "+strings.Join(groupNames(), ", "))
 	flag.DurationVar(&o.length, "length", 4*time.Second, "how long each load runs")
+	flag.BoolVar(&o.markdown, "markdown", false, "print the table in Markdown")
 	flag.IntVar(&o.events, "events", 1_000_000, "how many events the history has")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -119,7 +122,11 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	b.print(os.Stdout)
+	if o.markdown {
+		b.printMarkdown(os.Stdout)
+	} else {
+		b.print(os.Stdout)
+	}
 	return nil
 }
 
@@ -134,6 +141,17 @@ func (b *bench) print(out io.Writer) {
 		fmt.Fprintln(w, strings.Join([]string{r.what, r.figure, r.baseline, r.ratio, r.target, mark}, "\t"))
 	}
 	w.Flush()
+}
+
+func (b *bench) printMarkdown(out io.Writer) {
+	fmt.Fprint(out, "| what | figure | beside | ratio | target | |\n|---|---|---|---|---|---|\n")
+	for _, r := range b.rows {
+		mark := "✓"
+		if !r.ok {
+			mark = "missed"
+		}
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", r.what, r.figure, r.baseline, r.ratio, r.target, mark)
+	}
 }
 
 // rate adds a row that compares a rate with the bare handler's.
