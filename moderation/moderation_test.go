@@ -221,3 +221,24 @@ func TestUnreadableTermsStopTheStart(t *testing.T) {
 		})
 	}
 }
+
+// FuzzFold holds that folding is done in one go, and that what cannot be seen
+// hides nothing.
+func FuzzFold(f *testing.F) {
+	for _, seed := range []string{"Orange", "ｏｒａｎｇｅ", "ß ẞ ŉ ǰ", "İI ıi", "ﬀ Ǆ", "e\u0301", "\u200b\u3164", "\xff"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		once := fold(text)
+		if twice := fold(once); twice != once {
+			t.Errorf("%q folds to %q, and that to %q", text, once, twice)
+		}
+		var hidden strings.Builder
+		for _, r := range "orange" {
+			hidden.WriteString(string(r) + "\u200b")
+		}
+		if !strings.Contains(fold(text+" "+hidden.String()+" "+text), "orange") {
+			t.Errorf("beside %q the term is not found", text)
+		}
+	})
+}

@@ -179,6 +179,30 @@ func TestLateJoinerSeesAllHistory(t *testing.T) {
 	v.expect(t, want.String()+"new ")
 }
 
+// TestHistoryThatBreaksOffIsGoneOnWith: what arrived before is not fetched
+// again, or a connection that never lasts would never bring all.
+func TestHistoryThatBreaksOffIsGoneOnWith(t *testing.T) {
+	b := bustest.New(t)
+	const total = 10_000
+	for i := range total {
+		b.Add(posts(fmt.Sprint("t", i))...)
+	}
+	b.Corrupt(func(body []byte) []byte { return body[:len(body)*2/3] })
+	v := start(t, b, t.TempDir())
+	wait(t, "a part of it", func() bool { return v.Checkpoint() > 0 })
+	b.Corrupt(nil)
+	wait(t, "the rest", func() bool { return v.Checkpoint() == total })
+	told, _ := v.told()
+	for i, s := range told {
+		if s != event.Sequence(i+1) {
+			t.Fatalf("event %d was applied after %d", s, i)
+		}
+	}
+	if len(told) != total {
+		t.Errorf("%d events were applied", len(told))
+	}
+}
+
 func TestRestartGoesOnFromTheCheckpoint(t *testing.T) {
 	b, dir := bustest.New(t), t.TempDir()
 	b.Add(posts("a", "b")...)
