@@ -1,0 +1,108 @@
+package eventlog
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sourceMutants are mistakes in the log's own text: in each file the old text
+// is there once, and becomes the new one.
+var sourceMutants = []struct{ name, file, old, new string }{
+	{"fsync is left out", "write.go", "err = active.file.Sync()", "err = nil"},
+	{"the answer comes before the fsync", "write.go", "err = active.file.Sync()", "go active.file.Sync()"},
+	{"it goes on after a failed sync", "write.go", "\t\tl.refuse(err)\n\t}\n\treturn err\n", "\t}\n\treturn err\n"},
+	{"a full disk leaves a part of a batch", "write.go", "active.file.Truncate(active.size); err == nil", "error(nil); err == nil"},
+	{"a segment begins with the wrong event", "write.go", "createActive(l.fs, l.durable+1)", "createActive(l.fs, l.durable+2)"},
+	{"an id is stored twice in a group", "write.go", "q, stored = fresh[key]", "q, stored = fresh[idKey{}]"},
+	{"the name of a segment is not synced", "recovery.go", "\tif err == nil {\n\t\terr = fsys.SyncDir()\n\t}\n\tif err != nil {\n\t\tf.Close()", "\tif err != nil {\n\t\tf.Close()"},
+	{"a file is replaced without a sync", "recovery.go", "\tif err == nil {\n\t\terr = f.Sync()\n\t}\n", ""},
+	{"recovery does not sync what it shows", "recovery.go", "err := s.file.Sync(); err != nil", "err := error(nil); err != nil"},
+	{"recovery believes the kernel's memory", "recovery.go", "err := s.file.Forget(); err != nil", "err := error(nil); err != nil"},
+	{"recovery does not sync names", "recovery.go", "return r, fsys.SyncDir()", "return r, nil"},
+	{"a torn tail is kept", "recovery.go", "s.file.Truncate(s.size)", "s.file.Truncate(size)"},
+	{"a torn tail is cut at the wrong place", "recovery.go", "s.file.Truncate(s.size)", "s.file.Truncate(s.size/2)"},
+	{"a torn tail is taken for whole", "recovery.go", "\tr.torn = size - s.size\n", "\tr.torn = size - s.size\n\ts.size = size\n"},
+	{"damage is cut off", "recovery.go", "if durable > s.last {", "if durable > s.last && false {"},
+	{"a torn tail is damage", "recovery.go", "if durable > s.last {", "if durable > s.last || true {"},
+	{"any active segment is cut", "recovery.go", "if i == len(inOrder)-1 {", "if i >= 0 {"},
+	{"a sealed form without a durable name counts", "recovery.go", "active[first] = active[first] || !sealed", "active[first] = !sealed && (active[first] || !slices.Contains(names, sealedName(first)))"},
+	{"a gap is passed over", "recovery.go", "if s.first != next {", "if s.first != next && false {"},
+	{"an empty segment's name is believed", "recovery.go", "r.segments[n-1].last >= first {", "true {"},
+	{"an id's name is believed", "recovery.go", " && slices.ContainsFunc(names, isSegment)", ""},
+	{"the newest segment may be missing", "recovery.go", "n > 0 && r.segments[n-1].sealed {", "n < 0 {"},
+	{"the checksum of data is ignored", "segment.go", "if sum.Sum32() != b.dataCRC {", "if false {"},
+	{"a batch may stand anywhere", "segment.go", "b.first != s.last+1 || ", ""},
+	{"the checksum of a header is ignored", "format.go", " ||\n\t\tle.Uint32(h[44:]) != crc32.Checksum(h[:44], castagnoli)", ""},
+	{"the checksum of an index is ignored", "format.go", " ||\n\t\tle.Uint32(b[len(b)-8:]) != crc32.Checksum(b[:len(b)-8], castagnoli)", ""},
+	{"a segment is sealed without a sync", "seal.go", "if err := f.Sync(); err != nil {", "if err := error(nil); err != nil {"},
+	{"a sealed segment's name is not synced", "seal.go", "\t\treturn l.fs.SyncDir()\n\t}()", "\t\treturn nil\n\t}()"},
+	{"a segment is removed before it is sealed", "seal.go", "sealed, err := l.rewrite(ctx, s)", "l.fs.Remove(s.name)\n\tsealed, err := l.rewrite(ctx, s)"},
+}
+
+// TestEveryMistakeInTheSourceIsCaught makes mistakes in a copy of the source and
+// runs the tests on it: with -exhaustive, as it takes a minute for each five.
+func TestEveryMistakeInTheSourceIsCaught(t *testing.T) {
+	for _, m := range sourceMutants {
+		t.Run(m.name, func(t *testing.T) {
+			source, err := os.ReadFile(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.old); n != 1 {
+				t.Fatalf("%s has %d times, not once, what is to be changed: %q", m.file, n, m.old)
+			}
+			if !*exhaustive {
+				return
+			}
+			path, err := filepath.Abs(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			changed := filepath.Join(dir, m.file)
+			overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string][]byte{
+				changed:                       []byte(strings.Replace(string(source), m.old, m.new, 1)),
+				filepath.Join(dir, "overlay"): overlay,
+			} {
+				if err := os.WriteFile(name, text, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustFailWith(t, filepath.Join(dir, "overlay"))
+		})
+	}
+}
+
+// mustFailWith runs the package's tests on changed source until one fails.
+func mustFailWith(t *testing.T, overlay string) {
+	t.Helper()
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		said, err := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-overlay", overlay, "-skip", "Mistake|Ignored", ".").CombinedOutput()
+		if err == nil {
+			continue
+		}
+		if strings.Contains(string(said), "[build failed]") {
+			t.Fatalf("the changed source does not compile:\n%s", said)
+		}
+		lines := strings.Split(string(said), "\n")
+		for _, line := range lines {
+			if strings.Contains(line, "NOT KEPT") || strings.Contains(line, "--- FAIL") {
+				t.Logf("%.200s", strings.TrimSpace(line))
+			}
+		}
+		return
+	}
+	t.Error("nothing was noticed")
+}
