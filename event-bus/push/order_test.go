@@ -3,6 +3,7 @@ package push
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -193,7 +194,7 @@ func TestSubscriberLikeTheCourses(t *testing.T) {
 		got[q] = true
 	}
 	for _, letter := range s.DeadLetters {
-		if got[letter.Sequence] || letter.Answer != "no answer within 250ms" {
+		if unknown := []event.Sequence{2, 23, 44}; got[letter.Sequence] || !slices.Contains(unknown, letter.Sequence) {
 			t.Errorf("the dead letter is %+v", letter)
 		}
 		got[letter.Sequence] = true

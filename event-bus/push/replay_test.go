@@ -201,6 +201,14 @@ func TestRetryFromBeforeAReplayIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	waitFor(t, "the replay to begin", func() (err error) { // what was under way comes again
+		p.look(0, func(d *dispatcher) {
+			if d.replayTo != nil {
+				err = fmt.Errorf("%d are under way", d.inFlight)
+			}
+		})
+		return err
+	})
 	fail.Store(false)
 	p.wantCursor("all", last)
 	r.wantAll(1, last)
