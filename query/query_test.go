@@ -329,6 +329,9 @@ func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
 	}
 	servicetest.ExpectProblem(t, s.Do("POST", "/events", `{"type":"x"}`, "Content-Type", "text/html"), 415, "")
 	servicetest.ExpectProblem(t, s.Get("/posts/live", "Last-Event-ID", "x"), 422, "Last-Event-ID")
+	if a := s.Do("HEAD", "/posts/live", ""); a.Status != http.StatusOK || a.Header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("HEAD of the stream: %d %v", a.Status, a.Header)
+	}
 	for _, id := range []string{"__proto__", "../x", `"quoted"`, "ü"} {
 		push(t, s, postCreated(id))
 		if a := s.Get("/posts?id=" + strings.ReplaceAll(id, "ü", "%C3%BC")); !strings.Contains(a.Body, "Title of") || a.Status != http.StatusOK {

@@ -156,6 +156,11 @@ func (c *Client) send(ctx context.Context) {
 // others.
 func expire(batch []*publication, cause error) []*publication {
 	now := time.Now()
+	why := "cannot be reached"
+	var refused *statusError
+	if errors.As(cause, &refused) {
+		why = fmt.Sprintf("answers %d (%s)", refused.status, refused.detail)
+	}
 	var left []*publication
 	for _, p := range batch {
 		if now.Before(p.deadline) {
@@ -163,7 +168,7 @@ func expire(batch []*publication, cause error) []*publication {
 			continue
 		}
 		p.finish(service.Unavailable(2*time.Second, cause,
-			"The event bus cannot be reached, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once."))
+			"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why))
 	}
 	return left
 }

@@ -73,11 +73,13 @@ func TestPublishTriesAgainWhileTheBusCannotWrite(t *testing.T) {
 }
 
 func TestUnreachableBusIsA503WithinFiveSeconds(t *testing.T) {
+	full := bustest.New(t)
+	full.Refuse(http.StatusInsufficientStorage)
 	hang := bustest.New(t)
 	t.Cleanup(hang.Hold())
 	gone := bustest.New(t)
 	gone.Stop()
-	for name, b := range map[string]*bustest.Bus{"nobody listens": gone, "nobody answers": hang} {
+	for name, b := range map[string]*bustest.Bus{"nobody listens": gone, "nobody answers": hang, "it cannot write": full} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()

@@ -40,7 +40,9 @@ func (f *Feed) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx must pass it on at once
-	reader.run(ctx, service.NewStream(w), start())
+	if r.Method != http.MethodHead {
+		reader.run(ctx, service.NewStream(w), start())
+	}
 	return nil
 }
 

@@ -143,7 +143,7 @@ var errSchema = errors.New("it was made by another version of this service")
 
 func tryStore(dir, schema string, epoch int) (_ *store, err error) {
 	pragmas := url.Values{"_pragma": {
-		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)", "cache_size(-16000)",
+		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
 		"wal_autocheckpoint(2000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
 	path, err := filepath.Abs(filepath.Join(dir, databaseFile))
 	if err != nil {
@@ -162,7 +162,7 @@ func tryStore(dir, schema string, epoch int) (_ *store, err error) {
 			s.close()
 		}
 	}()
-	if s.writer, err = s.connect(); err != nil {
+	if s.writer, err = s.connect("PRAGMA cache_size = -16000"); err != nil {
 		return nil, err
 	}
 	s.writer.Epoch = epoch
@@ -200,9 +200,13 @@ func tryStore(dir, schema string, epoch int) (_ *store, err error) {
 	return s, err
 }
 
-func (s *store) connect() (*Tx, error) {
+func (s *store) connect(pragmas string) (*Tx, error) {
 	conn, err := s.db.Conn(background)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.ExecContext(background, pragmas); err != nil {
+		conn.Close()
 		return nil, err
 	}
 	return &Tx{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
@@ -218,7 +222,7 @@ func (s *store) read(ctx context.Context, f func(*Tx) error) (err error) {
 	}
 	defer func() { s.readers <- tx }()
 	if tx == nil {
-		if tx, err = s.connect(); err != nil {
+		if tx, err = s.connect("PRAGMA cache_size = -4000; PRAGMA query_only = 1"); err != nil {
 			return err
 		}
 	}
