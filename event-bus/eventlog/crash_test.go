@@ -46,7 +46,7 @@ type crasher struct {
 }
 
 func newCrasher(random *rand.Rand) *crasher {
-	c := &crasher{random: random, mutate: honest, points: [depth]int{0, 1, 1}, ways: [depth]int{12, 1, 1}, lives: 8}
+	c := &crasher{random: random, mutate: honest, points: [depth]int{0, 1, 1}, ways: [depth]int{6, 1, 1}, lives: 8}
 	if *exhaustive {
 		c.points, c.ways, c.lives = [depth]int{0, 4, 2}, [depth]int{2000, 1, 1}, 4
 	}
@@ -231,6 +231,9 @@ func TestNothingPromisedIsLostAtAnyCrashPoint(t *testing.T) {
 		t.Run(wl.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCrasher(newRandom(t))
+			if wl.large {
+				c.points[0], c.ways[0] = 8, max(4, c.ways[0]/10)
+			}
 			trace, err := wl.record(honest)
 			if err != nil {
 				t.Fatal(err)
