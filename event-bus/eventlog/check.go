@@ -104,8 +104,9 @@ func Repair(dir string) (string, error) {
 	}
 }
 
-// moveAside takes the damaged segment and the log's id away and puts what holds
-// of the segment back.
+// moveAside keeps the damaged segment and the log's id aside and leaves what
+// holds of the segment. A crash on the way loses nothing: the log is as damaged
+// as it was, or repaired.
 func (d *Damage) moveAside(dir, aside string) error {
 	unlock, err := lockFile(filepath.Join(dir, "lock"))
 	if err != nil {
@@ -116,50 +117,70 @@ func (d *Damage) moveAside(dir, aside string) error {
 		return err
 	}
 	for _, name := range []string{idFile, d.File} {
-		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		err := os.Link(filepath.Join(dir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}
-	if err := d.keepHead(dir, aside); err != nil {
+	if err := errors.Join(folder(aside).SyncDir(), folder(dir).SyncDir()); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(dir, idFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := d.replace(folder(dir)); err != nil {
 		return err
 	}
 	return folder(dir).SyncDir()
 }
 
-// keepHead copies what holds of the damaged segment back. Sealed or not, that
-// is a run of batches: an active segment.
-func (d *Damage) keepHead(dir, aside string) error {
-	if errors.Is(d.Err, errMissing) {
-		return replaceFile(folder(dir), d.File, nil)
-	}
-	first, _, ok := parseName(d.File)
-	if !ok || d.Event < first {
-		return nil
-	}
-	f, err := folder(aside).Open(d.File)
+// replace puts what holds of the damaged segment in its place. Sealed or not,
+// that is a run of batches: an active segment.
+func (d *Damage) replace(dir folder) error {
+	first, sealed, _ := parseName(d.File)
+	head, err := d.head(dir, first)
 	if err != nil {
 		return err
+	}
+	if len(head) == 0 && !errors.Is(d.Err, errMissing) {
+		return dir.Remove(d.File)
+	}
+	if err := replaceFile(dir, activeName(first), head); err != nil {
+		return err
+	}
+	if sealed {
+		return dir.Remove(d.File)
+	}
+	return nil
+}
+
+// head returns the bytes of the damaged segment's batches that hold, up to the
+// event that is damaged.
+func (d *Damage) head(dir folder, first event.Sequence) ([]byte, error) {
+	if d.Event < first || errors.Is(d.Err, errMissing) {
+		return nil, nil
+	}
+	if _, err := os.Stat(dir.path(sealedName(first))); err == nil && d.File == activeName(first) {
+		return nil, nil // its sealed form is there, too
+	}
+	f, err := dir.Open(d.File)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &segment{name: d.File, file: f, first: first, last: first - 1}
 	if err := s.scan(size); err != nil && !isDamage(err) {
-		return err
+		return nil, err
 	}
 	end := s.size // of the batches whose checksums match
 	if d.Event <= s.last && !errors.Is(d.Err, errIndex) {
 		end = s.entries[find(s.entries, d.Event)].offset
 	}
-	if end == 0 {
-		return nil
-	}
 	head := make([]byte, end)
-	if _, err := f.ReadAt(head, 0); err != nil {
-		return err
-	}
-	return replaceFile(folder(dir), activeName(first), head)
+	_, err = f.ReadAt(head, 0)
+	return head, err
 }

@@ -105,3 +105,75 @@ func TestCheckReadsWhatOpenTakes(t *testing.T) {
 		t.Errorf("the check changed the log: %v, %v", after.Size(), err)
 	}
 }
+
+// A repair that was cut short has lost nothing: it can be run again, and until
+// then the log is as damaged as before, or repaired.
+func TestRepairThatWasCutShortCanBeRunAgain(t *testing.T) {
+	for name, cutShort := range map[string]func(dir string, d *Damage) error{
+		"when the damaged segment was linked aside": func(dir string, d *Damage) error {
+			aside := filepath.Join(dir, "damaged-x")
+			return errors.Join(os.Mkdir(aside, 0o755), os.Link(filepath.Join(dir, d.File), filepath.Join(aside, d.File)))
+		},
+		"when the log's id was gone": func(dir string, d *Damage) error {
+			return os.Remove(filepath.Join(dir, idFile))
+		},
+		"when what holds was beside what is damaged": func(dir string, d *Damage) error {
+			first, _, _ := parseName(d.File)
+			head, err := d.head(folder(dir), first)
+			if err != nil {
+				return err
+			}
+			return replaceFile(folder(dir), activeName(first), head)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, names, last := threeSegments(t)
+			path := filepath.Join(dir, names[0])
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[len(b)-30] ^= 4 // in its index: all events hold
+			if err := os.WriteFile(path, b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var damage *Damage
+			if err := Check(dir, func(Batch) error { return nil }, nil); !errors.As(err, &damage) {
+				t.Fatalf("the check says %v, want damage", err)
+			}
+			if err := cutShort(dir, damage); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Repair(dir); err != nil {
+				t.Fatal(err)
+			}
+			l := mustOpen(t, dir, Options{})
+			defer mustClose(t, l)
+			if got := event.Sequence(len(readAll(t, l, 0))); got != last {
+				t.Errorf("%d of %d events survived", got, last)
+			}
+		})
+	}
+}
+
+// A full segment is there in both forms for a moment. If its active form rots
+// then, nothing is lost: the sealed one is whole.
+func TestRepairFallsBackOnTheSealedForm(t *testing.T) {
+	dir, names, last := threeSegments(t)
+	sealed, err := os.ReadFile(filepath.Join(dir, names[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := append([]byte{0}, sealed...)
+	if err := os.WriteFile(filepath.Join(dir, activeName(1)), damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Repair(dir); err != nil {
+		t.Fatal(err)
+	}
+	l := mustOpen(t, dir, Options{})
+	defer mustClose(t, l)
+	if got := event.Sequence(len(readAll(t, l, 0))); got != last {
+		t.Errorf("%d of %d events survived", got, last)
+	}
+}
