@@ -53,6 +53,10 @@ const (
 // events may grow by an envelope.
 const maxFrame = 256 << 20
 
+// maxLines is how many bytes of lines a batch may have: encoded, they may be a
+// little longer, and must still be taken for a batch when they are read back.
+const maxLines = maxFrame - 1<<20
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // batch is a header, decoded.

@@ -347,3 +347,17 @@ func TestNothingComesAfterTheLastSequenceThereCanBe(t *testing.T) {
 	default:
 	}
 }
+
+func TestBatchThatCouldNotBeReadBackIsNotStored(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), Options{})
+	defer mustClose(t, l)
+	half := make([]byte, maxLines/2) // never touched, and so not even in memory
+	_, err := l.Append(t.Context(), []Record{{"a", half}, {"b", half}})
+	if err == nil || errors.Is(err, ErrReadOnly) {
+		t.Errorf("a batch that is too large was answered with %v", err)
+	}
+	mustAppend(t, l, records(t, 0, 1))
+	if l.Last() != 1 {
+		t.Errorf("%d events are stored, want 1", l.Last())
+	}
+}

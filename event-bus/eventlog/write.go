@@ -137,6 +137,9 @@ func (l *Log) commit(group []*request) error {
 		}
 		n += len(r.records)
 	}
+	if size > maxLines { // one request: a group of several is smaller
+		return fmt.Errorf("a batch of %d bytes is more than the log can hold as one; it takes %d", size, maxLines)
+	}
 	lines := make([]byte, 0, size)
 	fresh := make(map[idKey]event.Sequence, n)
 	for _, r := range group {
