@@ -79,8 +79,7 @@ func (s *segment) add(b batch) {
 
 // durableAfter looks for batches at or after offset and returns the highest
 // sequence that one of them says was durable before it was written, 0 if there
-// is none. The magic's byte 0x18 is a control character, which JSON escapes, so
-// no event can pretend to be a header.
+// is none. What is no header does not look like one: it has a checksum.
 func (s *segment) durableAfter(offset, size int64) (event.Sequence, error) {
 	magic := []byte{0x5B, 0x2A, 0x4D, 0x18}
 	var highest event.Sequence
