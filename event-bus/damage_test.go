@@ -26,14 +26,18 @@ func segment(t testing.TB, dir string) string {
 	return files[0]
 }
 
-// damage flips a bit of a log's file, part of the way into it.
+// damage flips bits of a log's file, part of the way into it: over more bytes
+// than a header has, which a reader of frames passes over.
 func damage(t testing.TB, dir string, part float64) {
 	t.Helper()
 	text, err := os.ReadFile(segment(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text[int(part*float64(len(text)))] ^= 0x10
+	at := int(part * float64(len(text)))
+	for i := at; i < min(at+64, len(text)); i++ {
+		text[i] ^= 0x10
+	}
 	if err := os.WriteFile(segment(t, dir), text, 0o644); err != nil {
 		t.Fatal(err)
 	}
