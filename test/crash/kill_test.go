@@ -30,7 +30,7 @@ func TestNothingThatAnybodyWasToldIsLostWhenTheBusIsKilled(t *testing.T) {
 	o := newTold()
 	bus := harness.NewProcess(t, "event-bus", "event-bus", nil)
 	l := newLoad(bus.URL, o)
-	harness.SetSubscribers(bus, []harness.Subscriber{{Name: "all", URL: l.subscriber(t)}})
+	harness.SetSubscribers(bus, []harness.Subscriber{{Name: "all", URL: l.subscriber(t), Types: []string{"T"}}})
 	bus.Start()
 	bus.AwaitReady()
 	for i := range bulks { // so that the segment is full soon, and is sealed under fire
@@ -56,9 +56,10 @@ func TestNothingThatAnybodyWasToldIsLostWhenTheBusIsKilled(t *testing.T) {
 			wait(publishing, 100*time.Millisecond)
 		}
 	})
-	readers.Go(func() { l.read(reading, "the reader of lines") })
-	readers.Go(func() { l.read(reading, "the reader of frames", "Accept-Encoding", "zstd") })
-	readers.Go(func() { l.read(reading, "the stream", "Accept", "text/event-stream") })
+	before := o.last()
+	readers.Go(func() { l.read(reading, "the reader of lines", before) })
+	readers.Go(func() { l.read(reading, "the reader of frames", 0, "Accept-Encoding", "zstd") })
+	readers.Go(func() { l.read(reading, "the stream", before, "Accept", "text/event-stream") })
 
 	for i := range *kills {
 		if i == *kills/2 { // the segment is full, at the latest now
@@ -86,8 +87,8 @@ func TestNothingThatAnybodyWasToldIsLostWhenTheBusIsKilled(t *testing.T) {
 	stopReading()
 	readers.Wait()
 	o.report(t)
-	o.cursorIs(cursorOf(t, bus))
 	lines := all(t, l)
+	o.cursorIs(cursorOf(t, bus))
 	o.holds(t, lines)
 	o.report(t)
 	bus.Stop()

@@ -34,11 +34,15 @@ func newLoad(url string, o *told) *load {
 
 // sizeOfBatch returns how many events the batch of that name has.
 func sizeOfBatch(name string) int {
-	if strings.HasPrefix(name, "bulk") {
+	if isBulk(name) {
 		return 8
 	}
 	return 50
 }
+
+// isBulk tells whether an event is part of a bulky batch, which the subscriber
+// does not ask for.
+func isBulk(id string) bool { return strings.HasPrefix(id, "bulk") }
 
 // publish publishes events of its own until ctx ends, one a request. It sends
 // each until it is told where that is stored, so that no id is left open.
@@ -59,8 +63,12 @@ func (l *load) publish(ctx context.Context, name string) {
 // publishBatch publishes a batch; each of its events holds so many bytes.
 func (l *load) publishBatch(ctx context.Context, name string, bytesOfEach int) {
 	var events []string
+	kind := "T"
+	if isBulk(name) {
+		kind = "Bulk"
+	}
 	for j := range sizeOfBatch(name) {
-		events = append(events, fmt.Sprintf(`{"id":"%s/%d","type":"T","subject":"%d","data":%q}`, name, j, j%16, strings.Repeat("bulk ", bytesOfEach/5)))
+		events = append(events, fmt.Sprintf(`{"id":"%s/%d","type":"%s","subject":"%d","data":%q}`, name, j, kind, j%16, strings.Repeat("bulk ", bytesOfEach/5)))
 	}
 	var receipt struct {
 		First     event.Sequence   `json:"first"`
@@ -117,10 +125,9 @@ func wait(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// read reads the log as it grows, from its start, until ctx ends; header says
-// in which form. It goes on where it was when the bus is back.
-func (l *load) read(ctx context.Context, name string, header ...string) {
-	var after event.Sequence
+// read reads the log as it grows, from after an event, until ctx ends; header
+// says in which form. It goes on where it was when the bus is back.
+func (l *load) read(ctx context.Context, name string, after event.Sequence, header ...string) {
 	for ctx.Err() == nil {
 		err := l.fetch(ctx, fmt.Sprintf("after=%d&wait=5s", after), header, func(line []byte) {
 			after = l.told.saw(name, line, after)
