@@ -217,7 +217,13 @@ func (l *Log) roll() {
 	if l.failed != nil {
 		return
 	}
-	next, err := createActive(l.fs, l.durable+1)
+	// What was cut off the full one's end, at the start or on a full disk, must be
+	// off it for good: only the newest segment's end is ever taken for torn.
+	var next *segment
+	err := l.activeLocked().file.Sync()
+	if err == nil {
+		next, err = createActive(l.fs, l.durable+1)
+	}
 	if errors.Is(err, errNoFile) && isFull(err) {
 		return
 	}
