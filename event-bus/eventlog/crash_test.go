@@ -61,7 +61,7 @@ func (c *crasher) crash(trace []crashfs.Entry, p *promise, level int, trail []st
 	for i, e := range trace {
 		if e.Note != nil {
 			if err := p.apply(e.Note); err != nil {
-				return fail(trail, trace[:i+1], "", err)
+				return fail(trail, trace[:i+1], err)
 			}
 		}
 		if !chosen[i] {
@@ -69,9 +69,9 @@ func (c *crasher) crash(trace []crashfs.Entry, p *promise, level int, trail []st
 		}
 		for _, way := range e.Crashes(c.ways[level], c.random) {
 			disk := way.Disk()
-			key := fmt.Sprint(disk.Fingerprint(), len(p.lines), p.delivered)
+			key := fmt.Sprint(disk.Fingerprint(), p.told, p.saved, p.id)
 			if opened[key] {
-				continue
+				continue // with as much promised
 			}
 			opened[key] = true
 			step := fmt.Sprintf("%s\n%s", listed(trace[:i+1]), way)
@@ -104,8 +104,8 @@ func listed(trace []crashfs.Entry) string {
 }
 
 // fail says what was not kept and which way led there.
-func fail(trail []string, trace []crashfs.Entry, then string, err error) error {
-	return fmt.Errorf("%s\n%s\n%s\nNOT KEPT: %w", strings.Join(trail, "\nthen\n"), listed(trace), then, err)
+func fail(trail []string, trace []crashfs.Entry, err error) error {
+	return fmt.Errorf("%s\nNOT KEPT: %w", strings.Join(append(trail, listed(trace)), "\nthen\n"), err)
 }
 
 // survive opens the log on a disk after a crash. It must hold what was
@@ -134,7 +134,7 @@ func (c *crasher) survive(disk *crashfs.Disk, p *promise, level int, trail []str
 	}()
 	trace := disk.Trace()
 	if err = errors.Join(err, disk.Broken()); err != nil {
-		return fail(trail, trace, "", err)
+		return fail(trail, trace, err)
 	}
 	if level+1 < depth {
 		return c.crash(trace, before, level+1, trail)

@@ -180,7 +180,7 @@ func runFailing(inject func(crashfs.Op) *crashfs.Fault, c *crasher) error {
 	}
 	trace := disk.Trace()
 	if err = errors.Join(err, disk.Broken()); err != nil {
-		return fail(nil, trace, "", err)
+		return fail(nil, trace, err)
 	}
 	some := *c
 	some.points[0], some.ways[0] = 4, 2

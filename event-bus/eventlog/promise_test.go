@@ -45,6 +45,7 @@ func (n noteOpened) String() string    { return "NOTE opened" }
 // promise is what the log has told the world, and so has to keep after a crash.
 type promise struct {
 	lines     [][]byte         // event i+1, nil if nobody was told of it yet
+	told      int              // how many are not nil
 	tried     map[string]*call // by the ids of their events
 	delivered event.Sequence   // to a subscriber
 	saved     event.Sequence   // its cursor
@@ -99,6 +100,9 @@ func (p *promise) tell(q event.Sequence, line []byte) error {
 	}
 	if known := p.lines[q-1]; known != nil && !bytes.Equal(known, line) {
 		return fmt.Errorf("event %d was %.200q and is now %.200q", q, known, line)
+	}
+	if p.lines[q-1] == nil {
+		p.told++
 	}
 	p.lines[q-1] = line
 	return nil

@@ -119,10 +119,12 @@ func (w *world) actives() (n int) {
 	return n
 }
 
-func until(else_ string, done func() bool) error {
+// until waits until done, or returns an error that says what was waited for in
+// vain.
+func until(vain string, done func() bool) error {
 	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Microsecond) {
 		if time.Now().After(deadline) {
-			return errors.New(else_)
+			return errors.New(vain)
 		}
 	}
 	return nil
