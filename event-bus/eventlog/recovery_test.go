@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -45,11 +46,11 @@ func traceUntil(t *testing.T, step string) ([]crashfs.Entry, *promise) {
 }
 
 // crashAllAt crashes at the last step of a trace in every way, and after that
-// at every step of the recovery.
+// at every step of the recovery in every way, or thirty if there are more.
 func crashAllAt(t *testing.T, trace []crashfs.Entry, p *promise) {
 	t.Helper()
 	c := newCrasher(newRandom(t))
-	c.ways, c.points = [depth]int{1e6, 1e6, 1}, [depth]int{0, 0, 1}
+	c.ways, c.points = [depth]int{1e6, 30, 1}, [depth]int{0, 0, 1}
 	if err := c.crash(trace[len(trace)-1:], p, 0, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +60,45 @@ func crashAllAt(t *testing.T, trace []crashfs.Entry, p *promise) {
 // not durable yet; the next one removed the active form; the power failed.
 func TestNameThatIsNotDurableIsNotReliedOn(t *testing.T) {
 	trace, p := traceUntil(t, "rename "+sealedName(1)+tempSuffix+" to "+sealedName(1))
+	crashAllAt(t, trace, p)
+}
+
+// A full disk left a part of a batch at the end of a full segment, which was cut
+// off; there was room for the next segment; the power failed before the cut was
+// durable, and the end of a segment that is not the newest was torn.
+func TestCutIsDurableBeforeTheNextSegmentBegins(t *testing.T) {
+	disk := crashfs.New()
+	w, err := openWorld(disk, crashFolder{disk}, 1<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noRoomFor := func(kind string, part int) {
+		disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+			if op.Kind == kind {
+				return &crashfs.Fault{Err: syscall.ENOSPC, Done: part}
+			}
+			return nil
+		})
+	}
+	noRoomFor("create", 0)
+	if err := w.append(w.event(quoted(1000))); err != nil { // the segment is full, and no other can be made
+		t.Fatal(err)
+	}
+	noRoomFor("write", 60)
+	if err := w.append(w.event(quoted(100))); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	if err := until("the next segment did not begin", func() bool { _, n := w.log.Size(); return n == 2 }); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, w.log)
+	p := &promise{}
+	trace := disk.Trace()
+	for _, e := range trace {
+		if err := p.apply(e.Note); err != nil {
+			t.Fatal(err)
+		}
+	}
 	crashAllAt(t, trace, p)
 }
 

@@ -19,6 +19,7 @@ var sourceMutants = []struct{ name, file, old, new string }{
 	{"it goes on after a failed sync", "write.go", "\t\tl.refuse(err)\n\t}\n\treturn err\n", "\t}\n\treturn err\n"},
 	{"a full disk leaves a part of a batch", "write.go", "active.file.Truncate(active.size); err == nil", "error(nil); err == nil"},
 	{"a segment begins with the wrong event", "write.go", "createActive(l.fs, l.durable+1)", "createActive(l.fs, l.durable+2)"},
+	{"a cut is not durable when the next segment begins", "write.go", "err := l.activeLocked().file.Sync()", "var err error"},
 	{"an id is stored twice in a group", "write.go", "q, stored = fresh[key]", "q, stored = fresh[idKey{}]"},
 	{"the name of a segment is not synced", "recovery.go", "\tif err == nil {\n\t\terr = fsys.SyncDir()\n\t}\n\tif err != nil {\n\t\tf.Close()", "\tif err != nil {\n\t\tf.Close()"},
 	{"a file is replaced without a sync", "recovery.go", "\tif err == nil {\n\t\terr = f.Sync()\n\t}\n", ""},
