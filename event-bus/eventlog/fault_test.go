@@ -103,7 +103,9 @@ func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
 	}
 	mustClose(t, w.log)
 	c := newCrasher(newRandom(t))
-	c.points[0] = 60
+	if !*exhaustive {
+		c.points[0] = 60
+	}
 	if err := c.crash(disk.Trace(), &promise{}, 0, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +115,9 @@ func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
 // still there when the disk works again.
 func TestDiskThatDies(t *testing.T) {
 	c := newCrasher(newRandom(t))
-	c.points[0], c.ways[0] = 4, 3
+	if !*exhaustive {
+		c.points[0], c.ways[0] = 4, 3
+	}
 	for after := range int64(60) {
 		disk := crashfs.New()
 		var n atomic.Int64
@@ -184,6 +188,9 @@ func runFailing(inject func(crashfs.Op) *crashfs.Fault, c *crasher) error {
 	}
 	some := *c
 	some.points[0], some.ways[0] = 4, 2
+	if *exhaustive {
+		some.points[0], some.ways[0] = 20, 10
+	}
 	defer func() { c.states = some.states }()
 	if err := some.crash(trace, &promise{}, 0, nil); err != nil {
 		return err
