@@ -2,10 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -60,7 +58,11 @@ func (b *bus) publish(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return b.storeOne(w, r, e)
+		line, err := appendLine(nil, &e)
+		if err != nil {
+			return err
+		}
+		return b.storeOne(w, r, line)
 	}
 	body, _, err := service.ReadBody(w, r, service.MaxBody, plainJSON, structured, batched)
 	if err != nil {
@@ -69,24 +71,20 @@ func (b *bus) publish(w http.ResponseWriter, r *http.Request) error {
 	if kind := jsontext.Value(body).Kind(); kind == '[' {
 		return service.NewProblem(http.StatusBadRequest, "The body is an array: send a batch with the header \"Content-Type: %s\".", batched)
 	}
-	var e event.Event
-	if err := service.DecodeJSON(body, &e); err != nil {
-		return err
-	}
-	return b.storeOne(w, r, e)
-}
-
-func (b *bus) storeOne(w http.ResponseWriter, r *http.Request, e event.Event) error {
-	_, record, err := prepare(make([]byte, 0, envelope+len(e.Data)+len(e.Extensions)), &e)
+	line, err := readLine(body)
 	if err != nil {
 		return err
 	}
-	positions, err := b.log.Append(r.Context(), []eventlog.Record{record})
+	return b.storeOne(w, r, line)
+}
+
+func (b *bus) storeOne(w http.ResponseWriter, r *http.Request, line []byte) error {
+	positions, err := b.log.Append(r.Context(), [][]byte{line})
 	if err != nil {
 		return refused(err)
 	}
-	p := positions[0]
-	return service.WriteJSON(w, http.StatusOK, receipt{"OK", e.ID, p.Sequence, p.Duplicate})
+	id, _ := event.ReadID(line)
+	return service.WriteJSON(w, http.StatusOK, receipt{"OK", string(id), positions[0].Sequence, positions[0].Duplicate})
 }
 
 // publishBatch stores an array of events, all or none.
@@ -104,53 +102,15 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var events batch
-	if err := service.DecodeJSON(body, &events); err != nil {
+	lines, err := readLines(body)
+	if err != nil {
 		return err
 	}
-	if len(events) == 0 {
-		return service.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
-	}
-	records := make([]eventlog.Record, len(events))
-	lines := make([]byte, 0, len(body)+envelope*len(events)) // of all records, one behind the other
-	for i := range events {
-		if lines, records[i], err = prepare(lines, &events[i]); err != nil {
-			return at(i, err)
-		}
-	}
-	positions, err := b.log.Append(r.Context(), records)
+	positions, err := b.log.Append(r.Context(), lines)
 	if err != nil {
 		return refused(err)
 	}
 	return service.WriteJSON(w, http.StatusOK, batchAnswer(positions))
-}
-
-// batch is an array of events that ends before it takes all memory: 16 MiB can
-// hold millions of something.
-type batch []event.Event
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '[' {
-		if err := dec.SkipValue(); err != nil {
-			return err
-		}
-		return service.NewProblem(http.StatusBadRequest, "The body must be a JSON array of events.")
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != ']' {
-		if len(*b) == maxEvents {
-			return service.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", maxEvents)
-		}
-		*b = append(*b, event.Event{})
-		if err := (*b)[len(*b)-1].UnmarshalJSONFrom(dec); err != nil {
-			return err
-		}
-	}
-	_, err := dec.ReadToken()
-	return err
 }
 
 func batchAnswer(positions []eventlog.Position) batchReceipt {
@@ -180,64 +140,4 @@ func refused(err error) error {
 	}
 	p.RetryAfter, p.Cause = time.Second, err
 	return p
-}
-
-// envelope is about how long a line is without its data, in bytes.
-const envelope = 224
-
-// prepare checks e, fills in what is missing, and appends it as a line to
-// lines. Its errors are problems.
-func prepare(lines []byte, e *event.Event) ([]byte, eventlog.Record, error) {
-	if err := complete(e); err != nil {
-		return lines, eventlog.Record{}, err
-	}
-	start := len(lines)
-	lines, err := event.AppendLine(lines, e)
-	if size := len(lines) - start; err == nil && size > service.MaxBody { // no subscriber would take it
-		err = service.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, service.MaxBody)
-	}
-	return lines, eventlog.Record{ID: e.ID, Line: lines[start:len(lines):len(lines)]}, err
-}
-
-// at says which event of a batch has a problem.
-func at(i int, err error) error {
-	var p *service.Problem
-	if errors.As(err, &p) {
-		p.Field = strings.TrimSuffix(fmt.Sprintf("%d/%s", i, p.Field), "/")
-	}
-	return err
-}
-
-// complete checks e and fills in what is missing. Its errors are problems.
-func complete(e *event.Event) error {
-	if e.SpecVersion == "" {
-		e.SpecVersion = "1.0"
-	}
-	if e.SpecVersion != "1.0" {
-		return service.Invalid("specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
-	}
-	if e.Type == "" {
-		return service.Invalid("type", "The type is missing: say what happened, such as PostCreated.")
-	}
-	if e.ID == "" {
-		e.ID = event.NewID()
-	}
-	if e.Source == "" {
-		e.Source = "/event-bus"
-	}
-	if e.Time == "" {
-		e.Time = time.Now().UTC().Format(time.RFC3339Nano)
-	} else if _, err := time.Parse(time.RFC3339, e.Time); err != nil {
-		return service.Invalid("time", "The time must be written as RFC 3339 has it, such as %s.", time.Now().UTC().Format(time.RFC3339))
-	}
-	for _, f := range [...]struct{ name, value string }{{"id", e.ID}, {"type", e.Type}, {"source", e.Source}, {"subject", e.Subject}} {
-		if len(f.value) > event.MaxID {
-			return service.Invalid(f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
-		}
-		if strings.IndexByte(f.value, 0) >= 0 {
-			return service.Invalid(f.name, "The %s contains a NUL character, which is not allowed.", f.name)
-		}
-	}
-	e.Sequence = 0 // the log's to give
-	return nil
 }

@@ -220,7 +220,7 @@ func (w *world) restart() error {
 
 // publish publishes an event as a patient publisher does: a second time where
 // the disk was full, and after a restart where the log takes no more.
-func (w *world) publish(r Record) error {
+func (w *world) publish(r testEvent) error {
 	err := w.append(r)
 	if errors.Is(err, ErrFull) {
 		err = w.append(r)

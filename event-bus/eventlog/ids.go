@@ -10,8 +10,8 @@ import (
 const remembered = 100_000
 
 // ids knows the sequences of the newest ids, so that an id is stored once. It
-// holds between remembered and twice as many: two generations, the older of
-// which is forgotten at once. It belongs to the writer.
+// holds between remembered and twice as many, and what came with one group: two
+// generations, the older of which is forgotten at once. It belongs to the writer.
 type ids struct {
 	young, old map[idKey]event.Sequence
 }
@@ -33,9 +33,25 @@ func (x *ids) find(k idKey) (event.Sequence, bool) {
 	return q, ok
 }
 
-func (x *ids) add(k idKey, q event.Sequence) {
+// rotate forgets the older generation when the younger is large enough; to be
+// called before a group is added.
+func (x *ids) rotate() {
 	if x.young == nil || len(x.young) >= remembered {
-		x.old, x.young = x.young, make(map[idKey]event.Sequence)
+		clear(x.old)
+		x.old, x.young = x.young, x.old
 	}
-	x.young[k] = q
+	if x.young == nil {
+		x.young = map[idKey]event.Sequence{}
+	}
+}
+
+func (x *ids) add(k idKey, q event.Sequence) { x.young[k] = q }
+
+// forget takes keys back that were added since rotate, with first or later.
+func (x *ids) forget(keys []idKey, first event.Sequence) {
+	for _, k := range keys {
+		if x.young[k] >= first {
+			delete(x.young, k)
+		}
+	}
 }

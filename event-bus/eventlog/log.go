@@ -44,6 +44,7 @@ type Log struct {
 	options Options
 	unlock  func() error
 	encoder *zstd.Encoder // the writer's
+	frame   []byte        // the writer's, for what it encodes
 	ids     ids           // the writer's
 
 	wake   chan struct{} // tells the writer that somebody waits; holds one
@@ -127,6 +128,7 @@ func (l *Log) loadIDs() error {
 		if err != nil || b.Count == 0 {
 			return err
 		}
+		l.ids.rotate()
 		for line := range b.Lines() {
 			head, ok := event.ReadHead(line)
 			if !ok {

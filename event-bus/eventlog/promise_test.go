@@ -13,7 +13,7 @@ import (
 )
 
 // call is a call of Append.
-type call struct{ records []Record }
+type call struct{ records []testEvent }
 
 func (c *call) String() string {
 	var ids []string
@@ -179,7 +179,7 @@ func (p *promise) whole(c *call, place map[string]int) error {
 		if !ok {
 			return fmt.Errorf("of the events %s, which were published as one, %s is missing", c, r.ID)
 		}
-		if p.tried[r.ID] != c || slices.ContainsFunc(c.records[:i], func(before Record) bool { return before.ID == r.ID }) {
+		if p.tried[r.ID] != c || slices.ContainsFunc(c.records[:i], func(before testEvent) bool { return before.ID == r.ID }) {
 			continue // a duplicate
 		}
 		if at < last {

@@ -42,7 +42,7 @@ func (w *world) open() (err error) {
 }
 
 // event returns the next event; its data is the given JSON.
-func (w *world) event(data string) Record {
+func (w *world) event(data string) testEvent {
 	w.mu.Lock()
 	w.count++
 	id := fmt.Sprintf("e%d", w.count)
@@ -50,7 +50,7 @@ func (w *world) event(data string) Record {
 	return eventWithID(id, data)
 }
 
-func eventWithID(id, data string) Record {
+func eventWithID(id, data string) testEvent {
 	e := event.Event{SpecVersion: "1.0", ID: id, Type: "T"}
 	if data != "" {
 		e.Data = []byte(data)
@@ -59,7 +59,7 @@ func eventWithID(id, data string) Record {
 	if err != nil {
 		panic(err)
 	}
-	return Record{ID: id, Line: line}
+	return testEvent{ID: id, Line: line}
 }
 
 // quoted returns a JSON string of n characters that compress badly.
@@ -74,15 +74,15 @@ func quoted(n int) string {
 }
 
 // append publishes records as one and notes what was said.
-func (w *world) append(records ...Record) error {
+func (w *world) append(records ...testEvent) error {
 	c := &call{}
 	for _, r := range records {
-		c.records = append(c.records, Record{r.ID, slices.Clone(r.Line)})
+		c.records = append(c.records, testEvent{r.ID, slices.Clone(r.Line)})
 	}
 	w.disk.Note(noteTried{c})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	positions, err := w.log.Append(ctx, records)
+	positions, err := w.log.Append(ctx, eventLines(records))
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ var workloads = []workload{
 		if err := w.append(w.event(""), eventWithID(first.ID, `"first"`), twice, eventWithID(twice.ID, `"twice"`)); err != nil {
 			return err
 		}
-		many := make([]Record, 100)
+		many := make([]testEvent, 100)
 		for i := range many {
 			many[i] = w.event(quoted(i))
 		}
@@ -279,7 +279,7 @@ const sectorBytes = 512
 
 // filling returns an event that makes a batch of size bytes on disk, or of as
 // few more as can be.
-func (w *world) filling(size int) Record {
+func (w *world) filling(size int) testEvent {
 	e := newEncoder(zstd.SpeedFastest)
 	defer e.Close()
 	id := w.event("").ID

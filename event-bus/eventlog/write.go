@@ -10,13 +10,6 @@ import (
 	"miniblog/internal/event"
 )
 
-// Record is an event to be stored: a line of event.AppendLine without its
-// sequence, which Append puts in place, and without a newline.
-type Record struct {
-	ID   string
-	Line []byte
-}
-
 // Position is where an event is stored. Duplicate: its id was there before.
 type Position struct {
 	Sequence  event.Sequence
@@ -25,7 +18,9 @@ type Position struct {
 
 // request is one call of Append on its way through the writer.
 type request struct {
-	records   []Record
+	lines     [][]byte
+	keys      []idKey // of the lines' ids
+	size      int     // of the lines with their newlines, in bytes
 	positions []Position
 	err       error
 	done      chan struct{}
@@ -35,15 +30,32 @@ type request struct {
 // request whatever its size.
 const groupBytes = 4 << 20
 
-// Append stores records as one, all or none, with sequences that follow one
+// maxFrameKept is the largest buffer that the writer keeps for the next batch,
+// in bytes.
+const maxFrameKept = 2 << 20
+
+// Append stores events as one, all or none, with sequences that follow one
 // another but for duplicates: an id that is already stored keeps its first
-// sequence. It blocks until they are durable. Its errors are ErrFull and
-// ErrReadOnly, wrapped; after ctx's error the records may be stored or not.
-func (l *Log) Append(ctx context.Context, records []Record) ([]Position, error) {
-	if len(records) == 0 {
+// sequence. Each is a line of event.AppendLine without a newline; Append puts
+// its sequence in place. It blocks until they are durable. Its errors are
+// ErrFull and ErrReadOnly, wrapped; after ctx's error the events may be stored
+// or not, and the lines must not be touched any more.
+func (l *Log) Append(ctx context.Context, lines [][]byte) ([]Position, error) {
+	if len(lines) == 0 {
 		return nil, nil
 	}
-	r := &request{records: records, done: make(chan struct{})}
+	r := &request{lines: lines, keys: make([]idKey, len(lines)), done: make(chan struct{})}
+	for i, line := range lines {
+		id, ok := event.ReadID(line)
+		if !ok {
+			return nil, fmt.Errorf("event %d of %d is not in the log's own form", i+1, len(lines))
+		}
+		r.keys[i] = keyOf(id)
+		r.size += len(line) + 1
+	}
+	if r.size > maxLines {
+		return nil, fmt.Errorf("a batch of %d bytes is more than the log can hold as one; it takes %d", r.size, maxLines)
+	}
 	l.mu.Lock()
 	if err := l.failed; err != nil {
 		l.mu.Unlock()
@@ -94,9 +106,7 @@ func (l *Log) takeGroup() []*request {
 	defer l.mu.Unlock()
 	n, size := 0, 0
 	for _, r := range l.waiting {
-		for _, record := range r.records {
-			size += len(record.Line)
-		}
+		size += r.size
 		if n > 0 && size > groupBytes {
 			break
 		}
@@ -130,32 +140,22 @@ func (l *Log) commit(group []*request) error {
 		return l.failed
 	}
 	b := batch{first: l.durable + 1, durable: l.durable} // only the writer moves it
-	size, n := 0, 0
+	size := 0
 	for _, r := range group {
-		for _, record := range r.records {
-			size += len(record.Line) + 1
-		}
-		n += len(r.records)
-	}
-	if size > maxLines { // one request: a group of several is smaller
-		return fmt.Errorf("a batch of %d bytes is more than the log can hold as one; it takes %d", size, maxLines)
+		size += r.size
 	}
 	lines := make([]byte, 0, size)
-	fresh := make(map[idKey]event.Sequence, n)
+	l.ids.rotate()
 	for _, r := range group {
-		r.positions = make([]Position, len(r.records))
-		for i, record := range r.records {
-			key := keyOf([]byte(record.ID))
-			q, stored := l.ids.find(key)
-			if !stored {
-				q, stored = fresh[key]
-			}
+		r.positions = make([]Position, len(r.lines))
+		for i, line := range r.lines {
+			q, stored := l.ids.find(r.keys[i])
 			if !stored {
 				q = b.first + event.Sequence(b.count)
 				b.count++
-				fresh[key] = q
-				event.PutSequence(record.Line, q)
-				lines = append(append(lines, record.Line...), '\n')
+				l.ids.add(r.keys[i], q)
+				event.PutSequence(line, q)
+				lines = append(append(lines, line...), '\n')
 			}
 			r.positions[i] = Position{q, stored}
 		}
@@ -164,10 +164,10 @@ func (l *Log) commit(group []*request) error {
 		return nil
 	}
 	if err := l.store(&b, lines); err != nil {
+		for _, r := range group {
+			l.ids.forget(r.keys, b.first)
+		}
 		return err
-	}
-	for key, q := range fresh {
-		l.ids.add(key, q)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,8 +183,10 @@ func (l *Log) commit(group []*request) error {
 // nothing of it is in the log.
 func (l *Log) store(b *batch, lines []byte) error {
 	active := l.activeLocked() // only the writer replaces it
-	frame := make([]byte, headerSize, headerSize+len(lines)/2+64)
-	frame = l.encoder.EncodeAll(lines, frame)
+	frame := l.encoder.EncodeAll(lines, append(l.frame[:0], make([]byte, headerSize)...))
+	if cap(frame) <= maxFrameKept {
+		l.frame = frame
+	}
 	data := frame[headerSize:]
 	b.dataLen, b.rawLen, b.dataCRC = uint32(len(data)), uint32(len(lines)), crc32.Checksum(data, castagnoli)
 	b.put(frame)

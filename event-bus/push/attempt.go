@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -33,45 +34,76 @@ type outcome struct {
 	retryAfter time.Duration // as the answer asked, 0 if it did not
 }
 
-// newClient returns a client for one subscriber. Connections are reused by its
-// lanes; closing the idle ones now and then lets a ClusterIP Service spread
-// events over replicas that came later.
-func newClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
+// endpoint is where the events of one subscriber are POSTed to. Several
+// goroutines may use it at once.
+type endpoint struct {
+	transport *http.Transport
+	request   *http.Request // what all requests have in common
+	timeout   time.Duration // of one attempt
+}
+
+// newEndpoint returns the endpoint at url. Connections are reused; closing the
+// idle ones now and then lets a ClusterIP Service spread events over replicas
+// that came later.
+//
+// The transport is used without an http.Client, which would only follow
+// redirects and keep cookies, neither of which is wanted, and copies the
+// headers for that.
+func newEndpoint(url string, timeout time.Duration) (*endpoint, error) {
+	request, err := http.NewRequest(http.MethodPost, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "miniblog-event-bus")
+	if user := request.URL.User; user != nil {
+		password, _ := user.Password()
+		request.SetBasicAuth(user.Username(), password)
+	}
+	return &endpoint{
+		transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: lanesAtOnce,
 			IdleConnTimeout:     90 * time.Second,
 			DisableCompression:  true,
 		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+		request: request,
+		timeout: timeout,
+	}, nil
 }
 
-// attempt POSTs one event and blocks until it is answered, timeout at most.
-func attempt(ctx context.Context, client *http.Client, url string, d *delivery, timeout time.Duration) outcome {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// deliver POSTs one event and blocks until it is answered, e.timeout at most.
+func (e *endpoint) deliver(ctx context.Context, d *delivery) outcome {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(d.line))
+	response, err := e.transport.RoundTrip(e.requestFor(ctx, d))
 	if err != nil {
-		return outcome{verdict: unreachable, answer: err.Error()}
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("User-Agent", "miniblog-event-bus")
-	request.Header.Set("Idempotency-Key", d.id) // also lets the transport repeat it on a connection that had gone stale
-	response, err := client.Do(request)
-	if err != nil {
-		return outcome{verdict: failure(err), answer: reason(err, timeout)}
+		return outcome{verdict: failure(err), answer: reason(err, e.timeout)}
 	}
 	defer response.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(response.Body, answerBytes))
-	io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be reused
-	return outcome{
-		verdict:    judge(response.StatusCode),
-		status:     response.StatusCode,
-		answer:     strings.ToValidUTF8(string(text), "�"),
-		retryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
+	o := outcome{verdict: judge(response.StatusCode), status: response.StatusCode}
+	if response.ContentLength != 0 {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, answerBytes))
+		io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be reused
+		o.answer = strings.ToValidUTF8(string(text), "�")
 	}
+	if after := response.Header.Get("Retry-After"); after != "" {
+		o.retryAfter = retryAfter(after, time.Now())
+	}
+	return o
+}
+
+// requestFor copies what is common, as the transport may still look at an
+// earlier request. The key and GetBody let it repeat this one on a connection
+// that had gone stale.
+func (e *endpoint) requestFor(ctx context.Context, d *delivery) *http.Request {
+	request, line := e.request.WithContext(ctx), d.line
+	request.Header = maps.Clone(request.Header)
+	request.Header["Idempotency-Key"] = []string{d.id}
+	request.ContentLength = int64(len(line))
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(line)), nil }
+	request.Body, _ = request.GetBody()
+	return request
 }
 
 func failure(err error) verdict {

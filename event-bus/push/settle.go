@@ -7,12 +7,17 @@ import (
 	"time"
 )
 
-// result is an outcome on its way back to the loop. A window that was replaced
-// by a replay no longer cares.
-type result struct {
-	outcome
+// attempt is a delivery on its way to the subscriber, out of a window. One that
+// was replaced by a replay no longer cares.
+type attempt struct {
 	delivery *delivery
 	window   *window
+}
+
+// result is what an attempt came to, on its way back to the loop.
+type result struct {
+	outcome
+	attempt
 }
 
 // settle acts on what an attempt came to.

@@ -37,16 +37,16 @@ func publish(t testing.TB, log *eventlog.Log, subjects ...string) event.Sequence
 
 func publishType(t testing.TB, log *eventlog.Log, typ string, subjects ...string) event.Sequence {
 	t.Helper()
-	var records []eventlog.Record
+	var lines [][]byte
 	for _, subject := range subjects {
 		e := event.New(event.NewID(), "/test", typ, subject, map[string]string{"id": subject})
 		line, err := event.AppendLine(nil, &e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		records = append(records, eventlog.Record{ID: e.ID, Line: line})
+		lines = append(lines, line)
 	}
-	positions, err := log.Append(context.WithoutCancel(t.Context()), records)
+	positions, err := log.Append(context.WithoutCancel(t.Context()), lines)
 	if err != nil {
 		t.Fatal(err)
 	}

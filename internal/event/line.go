@@ -69,6 +69,15 @@ func PutSequence(line []byte, s Sequence) {
 	s.Append(line[len(linePrefix):len(linePrefix)])
 }
 
+// ReadID reads the id of a line of AppendLine; ok is false if it is not one.
+func ReadID(line []byte) (id []byte, ok bool) {
+	if len(line) < sequenceEnd+1 || string(line[:len(linePrefix)]) != linePrefix {
+		return nil, false
+	}
+	id, _, ok = cutMember(line[sequenceEnd+1:], `,"id":`)
+	return id, ok
+}
+
 // Head is what the bus needs to know of a line. Its slices point into it.
 type Head struct {
 	Sequence          Sequence

@@ -116,6 +116,70 @@ func members(t *testing.T, text []byte) map[string]string {
 	return said
 }
 
+// FuzzTakeLine holds that what is taken as a line is what decoding and writing
+// it again gives, to the byte, and that a line is taken.
+func FuzzTakeLine(f *testing.F) {
+	for _, text := range envelopes {
+		f.Add([]byte(text))
+		f.Add([]byte(linePrefix + "00000000000000000042" + `","id":"i","type":"T","source":"s","time":"2026-11-20T15:00:00Z","data":` + text + "}"))
+	}
+	for _, e := range []Event{
+		New("id", "/s", "T", "subject", Comment{ID: "c", Content: "text", PostID: "p", Status: Pending}),
+		New("id", "/s", "T", "", 1), New("id", "/é", "T", "\"", 1),
+		{ID: "id", Type: "T", Source: "/s", Time: "2026-11-20T15:00:00+01:00"},
+		{ID: "id", Type: "T", Source: "/s", Time: "now"}, {ID: "id", Type: "T"},
+		{ID: strings.Repeat("i", MaxID+1), Type: "T", Source: "/s", Time: "2026-11-20T15:00:00Z", Extensions: jsontext.Value(`{"a":1}`)},
+	} {
+		line, err := AppendLine(nil, &e)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, after := range []string{"", ",", `,"a":1}`, "}"} {
+			f.Add(append(bytes.Clone(line), after...))
+		}
+		f.Add(bytes.Replace(line, []byte("}"), []byte(`,"type":"U"}`), 1))
+		f.Add(bytes.Replace(line, []byte(`"data":`), []byte(`"data": `), 1))
+		f.Add(bytes.Replace(line, []byte(`{"id"`), []byte("{\n\"id\""), 1))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		line, rest, ok := TakeLine(text)
+		if !ok {
+			if len(rest) != len(text) {
+				t.Errorf("%q is no line, and %q is left of it", text, rest)
+			}
+			return
+		}
+		if string(line)+string(rest) != string(text) {
+			t.Fatalf("%q and %q are not %q", line, rest, text)
+		}
+		var e Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatalf("%q is no event: %v", line, err)
+		}
+		if again, err := AppendLine(nil, &e); err != nil || !bytes.Equal(again, line) {
+			t.Errorf("%q is taken, its line is %q, %v", line, again, err)
+		}
+		if e.ID == "" || e.Type == "" || e.Source == "" || e.Time == "" || len(e.ID) > MaxID || len(e.Subject) > MaxID {
+			t.Errorf("%q is taken with something missing or too long: %+v", line, e)
+		}
+	})
+}
+
+// TestServicesSendLines holds that the blog's own events need no decoding.
+func TestServicesSendLines(t *testing.T) {
+	created := New(NewID(), "/comments", CommentCreated, NewID(), Comment{ID: NewID(), Content: "<a> \"b\"\n\\ \u2028 é", PostID: NewID(), Status: Pending})
+	moderated := Reaction(created, "/moderation", CommentModerated, created.Subject, Comment{ID: "c"})
+	for _, e := range []Event{created, moderated, New(NewID(), "/posts", PostCreated, "1f2e3d4c", Post{ID: "1f2e3d4c", Title: "title"})} {
+		line, err := AppendLine(nil, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, ok := TakeLine(line); !ok {
+			t.Errorf("%s is not taken", line)
+		}
+	}
+}
+
 func FuzzReadHead(f *testing.F) {
 	for _, line := range []string{
 		`{"specversion":"1.0","sequence":"00000000000000000042","id":"x","type":"T","source":"/s","time":"t","subject":"p","data":1}`,

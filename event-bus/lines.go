@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"miniblog/internal/event"
+	"miniblog/internal/service"
+)
+
+// readLine reads an event as a line of the log. What was sent as a line is
+// taken as it stands, in body. Its errors are problems.
+func readLine(body []byte) ([]byte, error) {
+	if line, rest, ok := event.TakeLine(body); ok && len(line) <= service.MaxBody && len(skipSpace(rest)) == 0 {
+		return line, nil
+	}
+	var e event.Event
+	if err := service.DecodeJSON(body, &e); err != nil {
+		return nil, err
+	}
+	return appendLine(make([]byte, 0, envelope+len(e.Data)+len(e.Extensions)), &e)
+}
+
+// readLines reads an array of events, as readLine does one.
+func readLines(body []byte) ([][]byte, error) {
+	if lines, ok := takeLines(body); ok {
+		return lines, nil
+	}
+	var events batch
+	if err := service.DecodeJSON(body, &events); err != nil {
+		return nil, err
+	}
+	if len(events) == 0 {
+		return nil, service.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
+	}
+	lines := make([][]byte, len(events))
+	all := make([]byte, 0, len(body)+envelope*len(events))
+	for i := range events {
+		start, err := len(all), error(nil)
+		if all, err = appendLine(all, &events[i]); err != nil {
+			return nil, at(i, err)
+		}
+		lines[i] = all[start:len(all):len(all)]
+	}
+	return lines, nil
+}
+
+// takeLines cuts an array apart whose events are all lines already, as the
+// blog's services send it.
+func takeLines(body []byte) (lines [][]byte, ok bool) {
+	rest := skipSpace(body)
+	for before := byte('['); len(rest) > 0 && rest[0] == before; before = ',' {
+		line, after, ok := event.TakeLine(rest[1:])
+		if !ok || len(line) > service.MaxBody || len(lines) == maxEvents {
+			return nil, false
+		}
+		lines, rest = append(lines, line), after
+	}
+	return lines, len(lines) > 0 && len(rest) > 0 && rest[0] == ']' && len(skipSpace(rest[1:])) == 0
+}
+
+// skipSpace skips JSON's white space.
+func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+
+// batch is an array of events that ends before it takes all memory: 16 MiB can
+// hold millions of something.
+type batch []event.Event
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '[' {
+		if err := dec.SkipValue(); err != nil {
+			return err
+		}
+		return service.NewProblem(http.StatusBadRequest, "The body must be a JSON array of events.")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != ']' {
+		if len(*b) == maxEvents {
+			return service.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", maxEvents)
+		}
+		*b = append(*b, event.Event{})
+		if err := (*b)[len(*b)-1].UnmarshalJSONFrom(dec); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// envelope is about how long a line is without its data, in bytes.
+const envelope = 224
+
+// appendLine checks e, fills in what is missing, and appends it as a line to
+// lines, of which it returns all. Its errors are problems.
+func appendLine(lines []byte, e *event.Event) ([]byte, error) {
+	if err := complete(e); err != nil {
+		return lines, err
+	}
+	start := len(lines)
+	lines, err := event.AppendLine(lines, e)
+	if size := len(lines) - start; err == nil && size > service.MaxBody { // no subscriber would take it
+		err = service.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, service.MaxBody)
+	}
+	return lines, err
+}
+
+// at says which event of a batch has a problem.
+func at(i int, err error) error {
+	var p *service.Problem
+	if errors.As(err, &p) {
+		p.Field = strings.TrimSuffix(fmt.Sprintf("%d/%s", i, p.Field), "/")
+	}
+	return err
+}
+
+// complete checks e and fills in what is missing. Its errors are problems.
+func complete(e *event.Event) error {
+	if e.SpecVersion == "" {
+		e.SpecVersion = "1.0"
+	}
+	if e.SpecVersion != "1.0" {
+		return service.Invalid("specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
+	}
+	if e.Type == "" {
+		return service.Invalid("type", "The type is missing: say what happened, such as PostCreated.")
+	}
+	if e.ID == "" {
+		e.ID = event.NewID()
+	}
+	if e.Source == "" {
+		e.Source = "/event-bus"
+	}
+	if e.Time == "" {
+		e.Time = time.Now().UTC().Format(time.RFC3339Nano)
+	} else if _, err := time.Parse(time.RFC3339, e.Time); err != nil {
+		return service.Invalid("time", "The time must be written as RFC 3339 has it, such as %s.", time.Now().UTC().Format(time.RFC3339))
+	}
+	for _, f := range [...]struct{ name, value string }{{"id", e.ID}, {"type", e.Type}, {"source", e.Source}, {"subject", e.Subject}} {
+		if len(f.value) > event.MaxID {
+			return service.Invalid(f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
+		}
+		if strings.IndexByte(f.value, 0) >= 0 {
+			return service.Invalid(f.name, "The %s contains a NUL character, which is not allowed.", f.name)
+		}
+	}
+	e.Sequence = 0 // the log's to give
+	return nil
+}
