@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -29,19 +30,41 @@ func (b *bench) history(ctx context.Context, o options) error {
 	}
 	b.bound(fmt.Sprintf("the bus sends %d events to one fetching reader (zstd)", events), took.Round(time.Millisecond).String(), "≤ 1s", took <= time.Second)
 
-	query, err := b.start(ctx, "query", "history", "EVENT_BUS_URL=http://"+bus.addr)
+	query, err := b.join(ctx, bus)
 	if err != nil {
 		return err
 	}
-	_, highest := query.memory()
-	b.bound(fmt.Sprintf("a query with an empty disk joins %d events", events), fmt.Sprintf("%v, %.0f MB at most", query.took.Round(time.Millisecond), highest),
-		"≤ 4s, ≤ 150 MB", query.took <= 4*time.Second && highest <= 150)
-	query.stop()
-	if query, err = b.start(ctx, "query", "history", "EVENT_BUS_URL=http://"+bus.addr); err != nil {
-		return err
-	}
-	b.bound("the same query restarted", "ready after "+query.took.Round(time.Millisecond).String(), "≤ 500ms", query.took <= 500*time.Millisecond)
+	b.bound(fmt.Sprintf("a query with an empty disk joins %d events", events), fmt.Sprintf("%v, %.0f MB at most", query.took.Round(time.Millisecond), query.highest),
+		"≤ 4s, ≤ 150 MB", query.took <= 4*time.Second && query.highest <= 150)
+	b.bound("the same query restarted", "ready after "+query.again.Round(time.Millisecond).String(), "≤ 500ms", query.again <= 500*time.Millisecond)
 	return nil
+}
+
+// joining is what it came to that a query joined.
+type joining struct {
+	took    time.Duration // until it was ready
+	highest float64       // its resident memory then, in MB
+	again   time.Duration // until it was ready when it was restarted
+}
+
+// join lets a query with an empty disk read the bus's history.
+func (b *bench) join(ctx context.Context, bus *process) (j joining, err error) {
+	const data = "join"
+	if err := os.RemoveAll(b.data("query", data)); err != nil {
+		return j, err
+	}
+	upstream := "EVENT_BUS_URL=http://" + bus.addr
+	query, err := b.start(ctx, "query", data, upstream)
+	if err != nil {
+		return j, err
+	}
+	j.took = query.took
+	_, j.highest = query.memory()
+	query.stop()
+	if query, j.again, err = b.reopen(ctx, "query", data, upstream); err == nil {
+		query.stop()
+	}
+	return j, err
 }
 
 var newline = []byte{'\n'}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -25,36 +26,27 @@ func (b *bench) log(ctx context.Context, o options) error {
 	if err := b.fill(ctx, bus, newBlog(6), o.events); err != nil {
 		return err
 	}
-	dir := filepath.Join(b.dir, "data", "log", "event-bus")
+	dir := b.data("event-bus", "log")
 	if err := waitSealed(ctx, dir); err != nil {
 		return err
 	}
-	for _, form := range []struct {
-		name, accept, encoding string
-		atLeast                float64
-	}{
-		{"zstd, as it is on disk", "application/x-ndjson", "zstd", 10e6},
-		{"NDJSON", "application/x-ndjson", "identity", 2e6},
-		{"JSON array", "application/json", "identity", 1.5e6},
-	} {
+	for _, f := range forms {
 		before, _ := bus.memory()
-		watch := bus.watchMemory()
-		bytes, took, err := download(ctx, bus.addr, form.accept, form.encoding)
-		highest := watch()
+		got, err := f.readAll(ctx, bus)
 		if err != nil {
 			return err
 		}
-		rate := float64(o.events) / took.Seconds()
-		b.bound(fmt.Sprintf("%d events to one reader, %s", o.events, form.name),
-			fmt.Sprintf("%.1f million/s (%.0f MB/s), bus +%.0f MB", rate/1e6, float64(bytes)/1e6/took.Seconds(), max(0, highest-before)),
-			fmt.Sprintf("≥ %.1f million/s, +32 MB", form.atLeast/1e6), rate >= form.atLeast && highest-before < 32)
-		if form.encoding == "identity" && form.accept == "application/x-ndjson" {
-			stored, err := sealedBytes(dir)
+		rate, grown := float64(o.events)/got.took.Seconds(), max(0, got.highest-before)
+		b.bound(fmt.Sprintf("%d events to one reader, %s", o.events, f.name),
+			fmt.Sprintf("%.1f million/s (%.0f MB/s), bus +%.0f MB", rate/1e6, float64(got.bytes)/1e6/got.took.Seconds(), grown),
+			fmt.Sprintf("≥ %.1f million/s, +32 MB", f.atLeast/1e6), rate >= f.atLeast && grown < 32)
+		if f.name == "NDJSON" {
+			disk, err := segmentsIn(dir)
 			if err != nil {
 				return err
 			}
-			each := float64(stored) / float64(o.events)
-			b.bound("on disk", fmt.Sprintf("%.1f bytes an event, of %.0f", each, float64(bytes)/float64(o.events)), "≤ 40 bytes", each <= 40)
+			each := float64(disk.bytes) / float64(o.events)
+			b.bound("on disk", fmt.Sprintf("%.1f bytes an event, of %.0f", each, float64(got.bytes)/float64(o.events)), "≤ 40 bytes", each <= 40)
 		}
 	}
 	waits, err := lookUps(ctx, bus.addr, o.events)
@@ -64,10 +56,11 @@ func (b *bench) log(ctx context.Context, o options) error {
 	most := waits[len(waits)*99/100]
 	b.bound(fmt.Sprintf("GET /events?after=N&limit=1 anywhere in %d events", o.events), "p99 "+most.Round(10*time.Microsecond).String(), "≤ 2ms", most <= 2*time.Millisecond)
 	bus.stop()
-	if bus, err = b.start(ctx, "event-bus", "log", noSubscribers(b.dir)); err != nil {
+	_, took, err := b.reopen(ctx, "event-bus", "log", noSubscribers(b.dir))
+	if err != nil {
 		return err
 	}
-	b.bound(fmt.Sprintf("open a log of %d events", o.events), bus.took.Round(time.Millisecond).String(), "≤ 500ms", bus.took <= 500*time.Millisecond)
+	b.bound(fmt.Sprintf("open a log of %d events", o.events), took.Round(time.Millisecond).String(), "≤ 500ms", took <= 500*time.Millisecond)
 	return nil
 }
 
@@ -86,17 +79,69 @@ func waitSealed(ctx context.Context, dir string) error {
 	}
 }
 
-// sealedBytes returns the length of all segments.
-func sealedBytes(dir string) (total int64, err error) {
-	segments, err := filepath.Glob(filepath.Join(dir, "*.zst"))
-	for _, s := range segments {
-		info, err := os.Stat(s)
+// segments is what lies in the folder of a log.
+type segments struct {
+	bytes        int64          // of all of them
+	sealed       int64          // of those that are sealed
+	sealedEvents event.Sequence // in these
+}
+
+func segmentsIn(dir string) (s segments, err error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.zst")) // sorted, the newest last and active
+	for _, name := range names {
+		info, err := os.Stat(name)
 		if err != nil {
-			return 0, err
+			return s, err
 		}
-		total += info.Size()
+		s.bytes += info.Size()
+		digits, active := strings.CutSuffix(filepath.Base(name), ".active.zst")
+		if !active {
+			s.sealed += info.Size()
+			continue
+		}
+		first, err := event.ParseSequence(digits)
+		if err != nil {
+			return s, err
+		}
+		s.sealedEvents = first - 1
 	}
-	return total, err
+	return s, err
+}
+
+// form is a way of reading the whole log.
+type form struct {
+	name, accept, encoding string
+	atLeast                float64 // events/s
+}
+
+var forms = []form{
+	{"zstd", "application/x-ndjson", "zstd", 10e6},
+	{"NDJSON", "application/x-ndjson", "identity", 2e6},
+	{"JSON array", "application/json", "identity", 1.5e6},
+}
+
+// reading is what reading the whole log came to.
+type reading struct {
+	bytes   int64
+	took    time.Duration
+	highest float64 // the bus's resident memory, in MB
+}
+
+// readAll reads the whole log, a short one many times: bytes and took are of
+// one time.
+func (f form) readAll(ctx context.Context, bus *process) (got reading, err error) {
+	stop := bus.watchMemory()
+	defer func() { got.highest = stop() }()
+	times := 0
+	for begin := time.Now(); times == 0 || time.Since(begin) < 500*time.Millisecond; times++ {
+		bytes, took, err := download(ctx, bus.addr, f.accept, f.encoding)
+		if err != nil {
+			return got, err
+		}
+		got.bytes, got.took = bytes, got.took+took
+	}
+	got.took /= time.Duration(times)
+	return got, nil
 }
 
 // download reads the whole log in one form, without looking at it.

@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -34,6 +36,10 @@ type options struct {
 	length time.Duration
 	events int
 
+	growth bool
+	sizes  []int
+	plot   string
+
 	markdown bool
 }
 
@@ -44,6 +50,13 @@ func main() {
 	flag.DurationVar(&o.length, "length", 4*time.Second, "how long each load runs")
 	flag.BoolVar(&o.markdown, "markdown", false, "print the table in Markdown")
 	flag.IntVar(&o.events, "events", 1_000_000, "how many events the history has")
+	flag.BoolVar(&o.growth, "growth", false, "instead of all that, measure how the figures of the log grow with it: prints a table in Markdown and writes a plot")
+	o.sizes = []int{1e4, 1e5, 1e6, 1e7}
+	flag.Func("sizes", "with -growth: how many `events` the log has, ascending (default 10000,100000,1000000,10000000)", func(list string) (err error) {
+		o.sizes, err = parseSizes(list)
+		return err
+	})
+	flag.StringVar(&o.plot, "plot", "docs/growth.svg", "with -growth: the `file` of the plot")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -57,6 +70,21 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// parseSizes parses ascending numbers with commas between them.
+func parseSizes(list string) (sizes []int, err error) {
+	for field := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		if n < 1 || len(sizes) > 0 && n <= sizes[len(sizes)-1] {
+			return nil, errors.New("sizes must be above 0 and ascend")
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
 }
 
 // serveBare answers "hello" to everything: the least that a net/http server does.
@@ -108,6 +136,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	b := &bench{dir: dir, addrs: map[string]string{}}
 	defer b.stopAll()
+	if o.growth {
+		return b.growing(ctx, o)
+	}
 	for _, g := range groups {
 		if !strings.Contains(g.name, o.only) {
 			continue

@@ -18,8 +18,7 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	l := load{url: "http://" + bus.addr + "/events", contentType: "application/json", connections: 1, length: o.length, body: newBlog(1).singles(1)}
-	got, err := l.run(ctx)
+	got, err := singles(bus, 1, o.length).run(ctx)
 	if err != nil {
 		return err
 	}
@@ -30,23 +29,34 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 		connections int
 		atLeast     float64
 	}{{32, 0.42}, {64, 0.48}, {256, 0.55}} {
-		l.connections, l.body = c.connections, newBlog(1).singles(c.connections)
-		got, bare, err := b.beside(ctx, l)
+		got, bare, err := b.beside(ctx, singles(bus, c.connections, o.length))
 		if err != nil {
 			return err
 		}
 		b.rate(fmt.Sprintf("publish one event a request, durable, %d connections", c.connections), got, bare, c.atLeast)
 	}
-
-	const size, connections = 1000, 4
-	l = load{url: l.url, contentType: "application/cloudevents-batch+json", connections: connections, length: o.length, body: newBlog(2).batches(size, connections)}
-	batches, err := l.run(ctx)
+	inBatches, err := batches(bus, o.length).run(ctx)
 	if err != nil {
 		return err
 	}
-	rate := batches.perSecond() * size
+	rate := inBatches.perSecond() * batchEvents
 	b.bound("publish in batches of 1,000, durable", fmt.Sprintf("%.0f events/s", rate), "≥ 600000 events/s", rate >= 600_000)
 	return nil
+}
+
+// singles is a load that publishes one event a request.
+func singles(bus *process, connections int, length time.Duration) load {
+	return load{url: "http://" + bus.addr + "/events", contentType: "application/json",
+		connections: connections, length: length, body: newBlog(1).singles(connections)}
+}
+
+const batchEvents = 1000
+
+// batches is a load that publishes batchEvents events a request.
+func batches(bus *process, length time.Duration) load {
+	const connections = 4
+	return load{url: "http://" + bus.addr + "/events", contentType: "application/cloudevents-batch+json",
+		connections: connections, length: length, body: newBlog(2).batches(batchEvents, connections)}
 }
 
 // syncRate measures how often in a second this disk takes 4 KiB more of a file.
