@@ -1,11 +1,15 @@
 package push
 
 import (
+	"bufio"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +60,7 @@ func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
 		"410":                      {handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }), gone, ""},
 		"429":                      {handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }), refused, ""},
 		"a redirect":               {handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }), rejected, ""},
+		"a redirect to no URL":     {handle(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", ":"); w.WriteHeader(302) }), rejected, ""},
 		"not HTTP":                 {raw("SSH-2.0-OpenSSH\r\n"), cut, "malformed HTTP"},
 		"nothing":                  {raw(""), cut, "EOF"},
 		"a reset":                  {handle(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), cut, "EOF"},
@@ -63,7 +68,6 @@ func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
 		"no listener":              {raw(""), unreachable, "connection refused"},
 		"no such host":             {at("http://subscriber.invalid/events"), unreachable, "subscriber.invalid"},
 		"no such port":             {at("http://127.0.0.1:99999/"), unreachable, "invalid port"},
-		"no URL":                   {at("http://a b/"), unreachable, "invalid character"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -73,9 +77,7 @@ func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
 			} else {
 				url = test.start(t)
 			}
-			client := newClient()
-			defer client.CloseIdleConnections()
-			o := attempt(t.Context(), client, url, &delivery{id: "x", line: []byte(`{"type":"T"}`)}, 300*time.Millisecond)
+			o := endpointAt(t, url, 300*time.Millisecond).deliver(t.Context(), &delivery{id: "x", line: []byte(`{"type":"T"}`)})
 			if o.verdict != test.verdict || !strings.Contains(o.answer, test.answer) || len(o.answer) > answerBytes+3 {
 				t.Errorf("it came to %s (%d), status %d, %q", outcomes[o.verdict], o.verdict, o.status, o.answer)
 			}
@@ -84,12 +86,99 @@ func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
 	t.Run("a stop", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		url := handle(func(_ http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body); cancel(); <-r.Context().Done() })(t)
-		client := newClient()
-		defer client.CloseIdleConnections()
-		if o := attempt(ctx, client, url, &delivery{}, time.Minute); o.verdict == delivered {
+		if o := endpointAt(t, url, time.Minute).deliver(ctx, &delivery{}); o.verdict == delivered {
 			t.Errorf("it came to %v", o)
 		}
 	})
+}
+
+func endpointAt(t *testing.T, url string, timeout time.Duration) *endpoint {
+	t.Helper()
+	e, err := newEndpoint(url, timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.transport.CloseIdleConnections)
+	return e
+}
+
+func TestRequestIsTheEventsOwn(t *testing.T) {
+	t.Parallel()
+	type request struct {
+		body   string
+		header http.Header
+	}
+	requests := make(chan request, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		requests <- request{string(body), r.Header}
+	}))
+	t.Cleanup(server.Close)
+	e := endpointAt(t, strings.Replace(server.URL, "http://", "http://bus:secret@", 1), time.Minute)
+	for _, id := range []string{"first", "second"} {
+		if o := e.deliver(t.Context(), &delivery{id: id, line: []byte("the " + id)}); o.verdict != delivered {
+			t.Fatalf("it came to %+v", o)
+		}
+		want := http.Header{
+			"Content-Type": {"application/json"}, "User-Agent": {"miniblog-event-bus"}, "Idempotency-Key": {id},
+			"Content-Length": {strconv.Itoa(len("the " + id))}, "Authorization": {"Basic YnVzOnNlY3JldA=="},
+		}
+		if got := <-requests; got.body != "the "+id || !maps.EqualFunc(got.header, want, slices.Equal) {
+			t.Errorf("it was %q with %v, want %v", got.body, got.header, want)
+		}
+	}
+}
+
+// A subscriber may close a connection that is kept just as an event is sent on
+// it: that is no fault of the event, and it is sent again on a new one.
+func TestConnectionThatEndsBetweenEventsCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	bodies := make(chan string, 3)
+	go func() {
+		for answers := range 2 { // the first connection has one answer, and takes another request
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r := bufio.NewReader(conn)
+			for i := range 2 - answers {
+				request, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				body, _ := io.ReadAll(request.Body)
+				bodies <- string(body)
+				if i == 0 {
+					io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+				}
+			}
+			conn.Close()
+		}
+	}()
+	e := endpointAt(t, "http://"+l.Addr().String(), time.Minute)
+	for _, line := range []string{"1", "2"} {
+		if o := e.deliver(t.Context(), &delivery{id: line, line: []byte(line)}); o.verdict != delivered {
+			t.Fatalf("event %s came to %+v", line, o)
+		}
+	}
+	for _, want := range []string{"1", "2", "2"} {
+		if got := <-bodies; got != want {
+			t.Errorf("a request had %q, want %q", got, want)
+		}
+	}
+}
+
+func TestURLThatIsNoneStopsTheStart(t *testing.T) {
+	t.Parallel()
+	_, err := New(Config{Log: openLog(t, t.TempDir()), Dir: t.TempDir(), Logger: quiet}, []Subscriber{{Name: "all", URL: "http://a b/"}})
+	if err == nil || !strings.Contains(err.Error(), "subscriber all") || !strings.Contains(err.Error(), "invalid character") {
+		t.Errorf("the error is %v", err)
+	}
 }
 
 type endless struct{}
