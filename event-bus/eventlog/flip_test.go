@@ -17,7 +17,7 @@ import (
 func smallLog(t *testing.T) (disk *crashfs.Disk, lines [][]byte, newest int64) {
 	t.Helper()
 	disk = crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, 200)
+	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 200})
 	if err != nil {
 		t.Fatal(err)
 	}

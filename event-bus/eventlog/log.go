@@ -15,8 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/zstd"
-
 	"miniblog/internal/event"
 )
 
@@ -35,6 +33,8 @@ type Options struct {
 	// bytes of events; 64 MiB.
 	SegmentBytes int64
 	Logger       *slog.Logger
+
+	splitBytes int // how large a group is written as one batch; for tests
 }
 
 // Log is a log that is open. Its methods may be called from any goroutine.
@@ -43,9 +43,7 @@ type Log struct {
 	id      string
 	options Options
 	unlock  func() error
-	encoder *zstd.Encoder // the writer's
-	frame   []byte        // the writer's, for what it encodes
-	ids     ids           // the writer's
+	ids     ids // the writer's
 
 	wake   chan struct{} // tells the writer that somebody waits; holds one
 	rolled chan struct{} // tells the sealer that a segment is full; holds one
@@ -85,6 +83,9 @@ func open(fsys fileSystem, options Options) (*Log, error) {
 	if options.SegmentBytes == 0 {
 		options.SegmentBytes = 64 << 20
 	}
+	if options.splitBytes == 0 {
+		options.splitBytes = 256 << 10
+	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
@@ -99,7 +100,6 @@ func open(fsys fileSystem, options Options) (*Log, error) {
 	l := &Log{
 		fs: fsys, id: r.id, options: options,
 		unlock:   func() error { return nil },
-		encoder:  newEncoder(zstd.SpeedFastest),
 		wake:     make(chan struct{}, 1),
 		rolled:   make(chan struct{}, 1),
 		stop:     stop,

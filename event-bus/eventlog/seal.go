@@ -171,7 +171,7 @@ func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(cont
 
 // encodePart encodes lines for a reader that begins or ends within a frame.
 func encodePart(lines []byte) []byte {
-	e := partEncoders.Get().(*zstd.Encoder)
-	defer partEncoders.Put(e)
+	e := fastEncoders.Get().(*zstd.Encoder)
+	defer fastEncoders.Put(e)
 	return e.EncodeAll(lines, nil)
 }

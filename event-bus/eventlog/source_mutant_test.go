@@ -21,7 +21,7 @@ var sourceMutants = []struct{ name, file, old, new string }{
 	{"a segment begins with the wrong event", "write.go", "createActive(l.fs, l.durable+1)", "createActive(l.fs, l.durable+2)"},
 	{"a cut is not durable when the next segment begins", "write.go", "err := l.activeLocked().file.Sync()", "var err error"},
 	{"an id is stored twice in a group", "write.go", "l.ids.add(r.keys[i], q)", "defer l.ids.add(r.keys[i], q)"},
-	{"an id that was not stored is remembered", "write.go", "\t\t\tl.ids.forget(r.keys, b.first)\n", "_ = r\n"},
+	{"an id that was not stored is remembered", "write.go", "\t\t\tl.ids.forget(r.keys, first)\n", "\t\t\t_ = r\n"},
 	{"the name of a segment is not synced", "recovery.go", "\tif err == nil {\n\t\terr = fsys.SyncDir()\n\t}\n\tif err != nil {\n\t\tf.Close()", "\tif err != nil {\n\t\tf.Close()"},
 	{"a file is replaced without a sync", "recovery.go", "\tif err == nil {\n\t\terr = f.Sync()\n\t}\n", ""},
 	{"recovery does not sync what it shows", "recovery.go", "err := s.file.Sync(); err != nil", "err := error(nil); err != nil"},

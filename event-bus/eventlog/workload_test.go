@@ -29,8 +29,9 @@ type world struct {
 }
 
 // openWorld opens a log on the disk.
-func openWorld(disk *crashfs.Disk, folder fileSystem, segmentBytes int64) (*world, error) {
-	w := &world{disk: disk, folder: folder, options: Options{SegmentBytes: segmentBytes, Logger: quiet}}
+func openWorld(disk *crashfs.Disk, folder fileSystem, options Options) (*world, error) {
+	options.Logger = quiet
+	w := &world{disk: disk, folder: folder, options: options}
 	return w, w.open()
 }
 
@@ -195,18 +196,18 @@ func (w *world) together(n int) error {
 
 // workload is something that is done with a log.
 type workload struct {
-	name         string
-	segmentBytes int64
-	run          func(*world) error
-	large        bool // too large for crashes at every point
+	name    string
+	options Options
+	run     func(*world) error
+	large   bool // too large for crashes at every point
 }
 
 var workloads = []workload{
-	{name: "a log without events", segmentBytes: 1 << 20, run: func(w *world) error { return nil }},
-	{name: "small events", segmentBytes: 1 << 20, run: func(w *world) error {
+	{name: "a log without events", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error { return nil }},
+	{name: "small events", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error {
 		return inOrder(w, "", `""`, `"x"`, `1`, quoted(30))
 	}},
-	{name: "batches that end at a sector, a byte before and a byte after", segmentBytes: 1 << 20, run: func(w *world) error {
+	{name: "batches that end at a sector, a byte before and a byte after", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error {
 		for _, size := range []int{sectorBytes - 1, sectorBytes, sectorBytes + 1, 8*sectorBytes - 1, 8 * sectorBytes, 8*sectorBytes + 1} {
 			if err := w.append(w.filling(size)); err != nil {
 				return err
@@ -214,7 +215,7 @@ var workloads = []workload{
 		}
 		return nil
 	}},
-	{name: "batches, all or none, and ids that come again", segmentBytes: 1 << 20, run: func(w *world) error {
+	{name: "batches, all or none, and ids that come again", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error {
 		first := w.event(`"first"`)
 		if err := w.append(first, w.event(""), w.event(quoted(200))); err != nil {
 			return err
@@ -232,10 +233,13 @@ var workloads = []workload{
 		}
 		return w.append(many...)
 	}},
-	{name: "groups of publishers", segmentBytes: 1 << 20, run: func(w *world) error {
+	{name: "groups of publishers", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error {
 		return errors.Join(w.together(8), w.together(3))
 	}},
-	{name: "segments that fill and are sealed, under a follower whose cursor is saved", segmentBytes: 1 << 10, run: func(w *world) error {
+	{name: "groups that are written as several batches", options: Options{SegmentBytes: 1 << 20, splitBytes: 1 << 8}, run: func(w *world) error {
+		return errors.Join(w.together(5), w.together(4))
+	}},
+	{name: "segments that fill and are sealed, under a follower whose cursor is saved", options: Options{SegmentBytes: 1 << 10}, run: func(w *world) error {
 		const n = 16
 		followed := make(chan error, 1)
 		go func() { followed <- w.follow(n) }()
@@ -246,7 +250,7 @@ var workloads = []workload{
 		}
 		return errors.Join(w.sealed(), <-followed)
 	}},
-	{name: "a log that is closed and opened again", segmentBytes: 1 << 10, run: func(w *world) error {
+	{name: "a log that is closed and opened again", options: Options{SegmentBytes: 1 << 10}, run: func(w *world) error {
 		for i := range 3 {
 			if err := inOrder(w, quoted(300), quoted(500), quoted(100*i)); err != nil {
 				return err
@@ -260,7 +264,7 @@ var workloads = []workload{
 		}
 		return nil
 	}},
-	{name: "the largest events", segmentBytes: 1 << 20, large: true, run: func(w *world) error {
+	{name: "the largest events", options: Options{SegmentBytes: 1 << 20}, large: true, run: func(w *world) error {
 		return inOrder(w, `"before it"`, quoted(1<<20), `"after it"`)
 	}},
 }
@@ -296,7 +300,7 @@ func (w *world) filling(size int) testEvent {
 // record runs the workload on a new disk and returns its trace.
 func (wl workload) record(mutate func(fileSystem) fileSystem) ([]crashfs.Entry, error) {
 	disk := crashfs.New()
-	w, err := openWorld(disk, mutate(crashFolder{disk}), wl.segmentBytes)
+	w, err := openWorld(disk, mutate(crashFolder{disk}), wl.options)
 	if err != nil {
 		return nil, err
 	}

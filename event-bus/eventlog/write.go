@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"runtime"
+	"sync"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"miniblog/internal/event"
 )
@@ -29,10 +33,6 @@ type request struct {
 // groupBytes is how many bytes of lines the writer takes at once, at least one
 // request whatever its size.
 const groupBytes = 4 << 20
-
-// maxFrameKept is the largest buffer that the writer keeps for the next batch,
-// in bytes.
-const maxFrameKept = 2 << 20
 
 // Append stores events as one, all or none, with sequences that follow one
 // another but for duplicates: an id that is already stored keeps its first
@@ -139,60 +139,124 @@ func (l *Log) commit(group []*request) error {
 	if l.failed != nil { // only the writer sets it
 		return l.failed
 	}
-	b := batch{first: l.durable + 1, durable: l.durable} // only the writer moves it
-	size := 0
-	for _, r := range group {
-		size += r.size
-	}
-	lines := make([]byte, 0, size)
+	first := l.durable + 1 // only the writer moves it
+	var drafts []*draft
 	l.ids.rotate()
-	for _, r := range group {
-		r.positions = make([]Position, len(r.lines))
-		for i, line := range r.lines {
-			q, stored := l.ids.find(r.keys[i])
-			if !stored {
-				q = b.first + event.Sequence(b.count)
-				b.count++
-				l.ids.add(r.keys[i], q)
-				event.PutSequence(line, q)
-				lines = append(append(lines, line...), '\n')
-			}
-			r.positions[i] = Position{q, stored}
+	next := first
+	for _, part := range split(group, l.options.splitBytes) {
+		if d := l.draft(part, next, l.durable); d.count > 0 {
+			drafts = append(drafts, d)
+			next = d.last() + 1
 		}
 	}
-	if b.count == 0 {
+	if len(drafts) == 0 {
 		return nil
 	}
-	if err := l.store(&b, lines); err != nil {
+	if err := l.store(drafts); err != nil {
 		for _, r := range group {
-			l.ids.forget(r.keys, b.first)
+			l.ids.forget(r.keys, first)
 		}
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.activeLocked().add(b)
-	l.recent.add(Batch{First: b.first, Count: int(b.count), Text: lines})
-	l.durable = b.last()
+	for _, d := range drafts {
+		l.activeLocked().add(d.batch)
+		l.recent.add(Batch{First: d.first, Count: int(d.count), Text: d.lines})
+		l.durable = d.last()
+	}
 	close(l.moved)
 	l.moved = make(chan struct{})
 	return nil
 }
 
-// store writes a batch to the active segment and syncs it. After an error
-// nothing of it is in the log.
-func (l *Log) store(b *batch, lines []byte) error {
-	active := l.activeLocked() // only the writer replaces it
-	frame := l.encoder.EncodeAll(lines, append(l.frame[:0], make([]byte, headerSize)...))
-	if cap(frame) <= maxFrameKept {
-		l.frame = frame
+// draft is a batch on its way to the disk.
+type draft struct {
+	batch
+	lines []byte
+	frame *[]byte // header and data, from frames
+}
+
+// frames hold what is on its way to the disk.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+// split parts a group of more than most bytes into about as many as there are
+// processors: encoding is what takes longest. A request is never parted.
+func split(group []*request, most int) (parts [][]*request) {
+	size := sizeOf(group)
+	if size > most {
+		size = size/runtime.GOMAXPROCS(0) + 1
 	}
-	data := frame[headerSize:]
-	b.dataLen, b.rawLen, b.dataCRC = uint32(len(data)), uint32(len(lines)), crc32.Checksum(data, castagnoli)
-	b.put(frame)
-	_, err := active.file.WriteAt(frame, active.size)
+	for len(group) > 0 {
+		n, bytes := 1, group[0].size
+		for n < len(group) && bytes+group[n].size <= size {
+			bytes += group[n].size
+			n++
+		}
+		parts = append(parts, group[:n])
+		group = group[n:]
+	}
+	return parts
+}
+
+func sizeOf(group []*request) (size int) {
+	for _, r := range group {
+		size += r.size
+	}
+	return size
+}
+
+// draft gives sequences from first on to the events that are not stored yet,
+// and returns them as a batch.
+func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
+	d := &draft{batch: batch{first: first, durable: durable}, lines: make([]byte, 0, sizeOf(group))}
+	for _, r := range group {
+		r.positions = make([]Position, len(r.lines))
+		for i, line := range r.lines {
+			q, stored := l.ids.find(r.keys[i])
+			if !stored {
+				q = first + event.Sequence(d.count)
+				d.count++
+				l.ids.add(r.keys[i], q)
+				event.PutSequence(line, q)
+				d.lines = append(append(d.lines, line...), '\n')
+			}
+			r.positions[i] = Position{q, stored}
+		}
+	}
+	return d
+}
+
+// encode makes the frame of d.
+func (d *draft) encode() {
+	e := fastEncoders.Get().(*zstd.Encoder)
+	defer fastEncoders.Put(e)
+	d.frame = frames.Get().(*[]byte)
+	*d.frame = e.EncodeAll(d.lines, append((*d.frame)[:0], make([]byte, headerSize)...))
+	data := (*d.frame)[headerSize:]
+	d.dataLen, d.rawLen, d.dataCRC = uint32(len(data)), uint32(len(d.lines)), crc32.Checksum(data, castagnoli)
+	d.put(*d.frame)
+}
+
+// store writes batches to the active segment, at once, and syncs it. After an
+// error nothing of them is in the log.
+func (l *Log) store(drafts []*draft) error {
+	var encoding sync.WaitGroup
+	for _, d := range drafts[1:] {
+		encoding.Go(d.encode)
+	}
+	drafts[0].encode()
+	encoding.Wait()
+	all := drafts[0].frame
+	for _, d := range drafts[1:] {
+		*all = append(*all, *d.frame...)
+		frames.Put(d.frame)
+	}
+	defer frames.Put(all)
+	active := l.activeLocked() // only the writer replaces it
+	_, err := active.file.WriteAt(*all, active.size)
 	if isFull(err) {
-		// What was written of the batch must go: the next one takes its place.
+		// What was written of them must go: the next one takes its place.
 		if err := active.file.Truncate(active.size); err == nil {
 			l.options.Logger.Error("the disk is full: publishing fails until there is room")
 			return ErrFull

@@ -37,5 +37,6 @@ var dataBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // when no segment needs them for a while.
 var sealEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBetterCompression) }}
 
-// partEncoders encode what is sent of a frame that is not sent whole.
-var partEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedFastest) }}
+// fastEncoders encode what is not sealed yet, and what is sent of a frame that is
+// not sent whole.
+var fastEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedFastest) }}
