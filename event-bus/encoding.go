@@ -1,12 +1,13 @@
 package main
 
 import (
-	"compress/gzip"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"miniblog/internal/service"
@@ -37,24 +38,52 @@ func acceptedEncoding(r *http.Request) string {
 // newBody returns a writer of an answer in the given encoding. Close ends the
 // encoding; it must be called for the answer to be whole.
 func newBody(stream *service.Stream, header http.Header, encoding string) io.WriteCloser {
-	switch encoding {
-	case "zstd":
-		header.Set("Content-Encoding", encoding)
-		e, err := zstd.NewWriter(stream, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-		if err != nil {
-			panic("event-bus: options of an encoder: " + err.Error())
-		}
-		return e
-	case "gzip":
-		header.Set("Content-Encoding", encoding)
-		e, _ := gzip.NewWriterLevel(stream, gzip.BestSpeed)
-		return e
-	default:
+	pool, ok := encoders[encoding]
+	if !ok {
 		return plainBody{stream}
 	}
+	header.Set("Content-Encoding", encoding)
+	e := pool.Get().(encoder)
+	e.Reset(stream)
+	return encodedBody{e, pool}
 }
 
 // plainBody is a body without an encoding.
 type plainBody struct{ io.Writer }
 
 func (plainBody) Close() error { return nil }
+
+// encodedBody is a body that an encoder from pool writes.
+type encodedBody struct {
+	encoder
+	pool *sync.Pool
+}
+
+// Close ends the encoding and gives the encoder back, which has a megabyte of
+// tables: making one takes longer than sending a small answer.
+func (b encodedBody) Close() error {
+	defer b.pool.Put(b.encoder)
+	return b.encoder.Close()
+}
+
+type encoder interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}
+
+var encoders = map[string]*sync.Pool{
+	"zstd": {New: func() any {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+		if err != nil {
+			panic("event-bus: options of an encoder: " + err.Error())
+		}
+		return e
+	}},
+	"gzip": {New: func() any {
+		e, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+		if err != nil {
+			panic("event-bus: options of an encoder: " + err.Error())
+		}
+		return e
+	}},
+}

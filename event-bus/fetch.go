@@ -140,6 +140,7 @@ func (a *answer) sendLines(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	a.header.Set("Content-Type", "application/x-ndjson")
 	if a.encoding == "zstd" && len(a.query.types) == 0 {
 		return a.sendFrames(s.last)
@@ -180,6 +181,7 @@ func (a *answer) sendArray(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	a.header.Set("Content-Type", "application/json")
 	body := newBody(a.out, a.header, a.encoding)
 	var part []byte
@@ -247,6 +249,7 @@ func (a *answer) follow(ctx context.Context) error {
 			return cutOff(err)
 		}
 		a.query.after, a.query.limit = s.passed, s.query.limit
+		s.close()
 		pause(ctx, flushEvery)
 	}
 	return nil

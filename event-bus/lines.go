@@ -140,7 +140,7 @@ func complete(e *event.Event) error {
 		e.Source = "/event-bus"
 	}
 	if e.Time == "" {
-		e.Time = time.Now().UTC().Format(time.RFC3339Nano)
+		e.Time = event.Time(time.Now())
 	} else if _, err := time.Parse(time.RFC3339, e.Time); err != nil {
 		return service.Invalid("time", "The time must be written as RFC 3339 has it, such as %s.", time.Now().UTC().Format(time.RFC3339))
 	}

@@ -22,6 +22,9 @@ func newSelection(log *eventlog.Log, q query) *selection {
 	return &selection{reader: log.Reader(q.after), query: q, last: log.Last(), passed: q.after}
 }
 
+// close ends the selection and its last batch.
+func (s *selection) close() { s.reader.Close() }
+
 // ready tells whether batch has something to send.
 func (s *selection) ready() bool { return len(s.batch.Text) > 0 }
 

@@ -104,7 +104,7 @@ func TestCommentDeliveredTwiceHasOneDecision(t *testing.T) {
 		s.Post("/events", string(body))
 	}
 	stored := b.Events()
-	if len(stored) != 1 || stored[0].ID != event.DeriveID(event.CommentModerated, cause.ID) || stored[0].Subject != "p" || stored[0].Source != "/moderation" {
+	if len(stored) != 1 || stored[0].ID != cause.ID+"/CommentModerated" || stored[0].Subject != "p" || stored[0].Source != "/moderation" {
 		t.Errorf("published %+v", stored)
 	}
 }

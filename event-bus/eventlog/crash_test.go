@@ -118,7 +118,7 @@ func (c *crasher) survive(disk *crashfs.Disk, p *promise, level int, trail []str
 		if err := p.cursorKept(disk); err != nil {
 			return err
 		}
-		w, err := openWorld(disk, c.mutate(crashFolder{disk}), Options{SegmentBytes: 1<<10})
+		w, err := openWorld(disk, c.mutate(crashFolder{disk}), Options{SegmentBytes: 1 << 10})
 		if err != nil {
 			return fmt.Errorf("the log does not open: %w", err)
 		}

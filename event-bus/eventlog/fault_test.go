@@ -70,7 +70,7 @@ func TestEachOperationFails(t *testing.T) {
 // log goes on without a restart.
 func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
 	disk := crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1<<10})
+	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestDiskThatDies(t *testing.T) {
 			}
 			return &crashfs.Fault{Err: syscall.EIO, Visible: after%2 == 0}
 		})
-		w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1<<10})
+		w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
 		for i := 0; err == nil && i < 20; i++ {
 			err = w.append(w.event(quoted(100 * i)))
 		}

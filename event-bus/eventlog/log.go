@@ -123,7 +123,9 @@ func (l *Log) loadIDs() error {
 	if l.durable > remembered {
 		after = l.durable - remembered
 	}
-	for r := l.Reader(after); ; {
+	r := l.Reader(after)
+	defer r.Close()
+	for {
 		b, err := r.Next()
 		if err != nil || b.Count == 0 {
 			return err

@@ -58,7 +58,7 @@ func (b Batch) Until(q event.Sequence) Batch {
 type Reader struct {
 	log   *Log
 	next  event.Sequence
-	lines []byte // holds the decoded lines of the last batch
+	lines *[]byte // from lineBuffers, holds the decoded lines of the last batch
 }
 
 // Reader returns a reader that starts after the given sequence.
@@ -71,14 +71,26 @@ func (l *Log) Reader(after event.Sequence) *Reader { return &Reader{log: l, next
 func (r *Reader) Next() (_ Batch, err error) {
 	b, s, e := r.log.locate(r.next)
 	if s != nil {
-		if b, err = s.readFrom(e, r.next, r.lines); err != nil {
+		if r.lines == nil {
+			r.lines = lineBuffers.Get().(*[]byte)
+		}
+		if b, err = s.readFrom(e, r.next, *r.lines); err != nil {
 			return Batch{}, err
 		}
-		r.lines = b.Text[:0]
+		*r.lines = b.Text[:0]
 	}
 	b = b.after(r.next - 1)
 	r.next += event.Sequence(b.Count)
 	return b, nil
+}
+
+// Close gives back what the reader holds, and ends the last batch. A reader that
+// is not closed costs the next ones a buffer.
+func (r *Reader) Close() {
+	if r.lines != nil {
+		lineBuffers.Put(r.lines)
+		r.lines = nil
+	}
 }
 
 // locate finds the batch that holds q: in memory, or else in a segment. There

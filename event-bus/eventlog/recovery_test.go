@@ -20,7 +20,7 @@ import (
 func traceUntil(t *testing.T, step string) ([]crashfs.Entry, *promise) {
 	t.Helper()
 	disk := crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1<<10})
+	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestNameThatIsNotDurableIsNotReliedOn(t *testing.T) {
 // durable, and the end of a segment that is not the newest was torn.
 func TestCutIsDurableBeforeTheNextSegmentBegins(t *testing.T) {
 	disk := crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1<<10})
+	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,11 +174,8 @@ func (l *Log) commit(group []*request) error {
 type draft struct {
 	batch
 	lines []byte
-	frame *[]byte // header and data, from frames
+	frame *[]byte // header and data, from dataBuffers
 }
-
-// frames hold what is on its way to the disk.
-var frames = sync.Pool{New: func() any { return new([]byte) }}
 
 // split parts a group of more than most bytes into about as many as there are
 // processors: encoding is what takes longest. A request is never parted.
@@ -231,7 +228,7 @@ func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
 func (d *draft) encode() {
 	e := fastEncoders.Get().(*zstd.Encoder)
 	defer fastEncoders.Put(e)
-	d.frame = frames.Get().(*[]byte)
+	d.frame = dataBuffers.Get().(*[]byte)
 	*d.frame = e.EncodeAll(d.lines, append((*d.frame)[:0], make([]byte, headerSize)...))
 	data := (*d.frame)[headerSize:]
 	d.dataLen, d.rawLen, d.dataCRC = uint32(len(data)), uint32(len(d.lines)), crc32.Checksum(data, castagnoli)
@@ -250,9 +247,9 @@ func (l *Log) store(drafts []*draft) error {
 	all := drafts[0].frame
 	for _, d := range drafts[1:] {
 		*all = append(*all, *d.frame...)
-		frames.Put(d.frame)
+		dataBuffers.Put(d.frame)
 	}
-	defer frames.Put(all)
+	defer dataBuffers.Put(all)
 	active := l.activeLocked() // only the writer replaces it
 	_, err := active.file.WriteAt(*all, active.size)
 	if isFull(err) {

@@ -30,12 +30,17 @@ func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	return e
 }
 
-// dataBuffers hold encoded data while it is decoded.
-var dataBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// dataBuffers hold encoded data while it is decoded or written, lineBuffers what
+// is decoded.
+var (
+	dataBuffers = sync.Pool{New: func() any { return new([]byte) }}
+	lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
+)
 
-// sealEncoders encode sealed segments; one has tables of some 20 MB, which go
-// when no segment needs them for a while.
-var sealEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBetterCompression) }}
+// sealEncoders encode sealed segments, once and for good: as small as can be, at
+// a tenth of the speed. One has tables of some 40 MB, which go when no segment
+// needs them for a while.
+var sealEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBestCompression) }}
 
 // fastEncoders encode what is not sealed yet, and what is sent of a frame that is
 // not sent whole.

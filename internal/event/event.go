@@ -85,11 +85,15 @@ func New(id, source, typ, subject string, data any) Event {
 		ID:          id,
 		Source:      source,
 		Type:        typ,
-		Time:        time.Now().UTC().Format(time.RFC3339Nano),
+		Time:        Time(time.Now()),
 		Subject:     subject,
 		Data:        raw,
 	}
 }
+
+// Time writes t as events have it: in UTC, to the microsecond. Finer digits are
+// noise, and noise does not compress.
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // NewID returns a UUID version 7: unique, and sorting by time.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
@@ -110,11 +114,16 @@ func DeriveID(parts ...string) string {
 }
 
 // Reaction makes the event that answers cause. Its id is derived from cause,
-// so that a cause delivered twice has one answer.
+// so that a cause delivered twice has one answer: the id of the cause and what
+// became of it. That says where an event comes from, and next to the cause it
+// takes no room on disk, where the 122 bits of a hash cannot be compressed.
 func Reaction(cause Event, source, typ, subject string, data Comment) Event {
-	id := cause.ID
-	if id == "" { // a publisher like the course's sends no id: the comment's stands in
-		id = cause.Type + " " + data.ID
+	id := cause.ID + "/" + typ
+	switch {
+	case cause.ID == "": // a publisher like the course's sends no id: the comment's stands in
+		id = DeriveID(typ, cause.Type+" "+data.ID)
+	case len(id) > MaxID:
+		id = DeriveID(typ, cause.ID)
 	}
-	return New(DeriveID(typ, id), source, typ, subject, data)
+	return New(id, source, typ, subject, data)
 }

@@ -273,10 +273,17 @@ func TestAnswerToAnEventHasOneID(t *testing.T) {
 		"another cause":       Reaction(New("other", "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
 		"another type":        Reaction(cause, "/comments", CommentUpdated, "p", comment),
 		"a cause without id":  Reaction(New("", "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
+		"a long id":           Reaction(New(strings.Repeat("l", MaxID), "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
 		"its reaction's twin": Reaction(New("", "/moderation", CommentModerated, "p", comment), "/moderation", CommentModerated, "p", comment),
+	}
+	if first.ID != "cause/CommentModerated" {
+		t.Errorf("the id is %s", first.ID)
 	}
 	seen := map[string]string{first.ID: "the first"}
 	for name, e := range others {
+		if e.ID == "" || len(e.ID) > MaxID {
+			t.Errorf("%s has the id %q", name, e.ID)
+		}
 		if twin, there := seen[e.ID]; there {
 			t.Errorf("%s has the id of %s", name, twin)
 		}

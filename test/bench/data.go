@@ -80,7 +80,7 @@ func (b *blog) next() event.Event {
 }
 
 func (b *blog) at(later time.Duration, e event.Event) event.Event {
-	e.Time = b.clock.Add(later + time.Duration(b.random.IntN(1e6))).UTC().Format(time.RFC3339Nano)
+	e.Time = event.Time(b.clock.Add(later + time.Duration(b.random.IntN(1e6))))
 	return e
 }
 
