@@ -11,12 +11,16 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"miniblog/internal/event"
 )
 
-// pushing measures how fast a subscriber that takes its time is served.
+// pushing measures how fast a subscriber that takes its time is served. It sleeps
+// for a millisecond and oversleeps: when nothing else is to be done, Go waits in
+// epoll for whole milliseconds. So the ideal is what 16 lanes would get from the
+// time that the subscriber really takes.
 func (b *bench) pushing(ctx context.Context, o options) error {
 	const events, subjects, lanes = 20_000, 1000, 16
 	const answerAfter = time.Millisecond
@@ -40,14 +44,18 @@ func (b *bench) pushing(ctx context.Context, o options) error {
 	bus.stop()
 
 	arrived := make(chan time.Time, events)
+	var busy atomic.Int64 // nanoseconds that the subscriber took in all
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	subscriber := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
 		io.Copy(io.Discard, r.Body)
 		time.Sleep(answerAfter)
-		arrived <- time.Now()
+		now := time.Now()
+		busy.Add(int64(now.Sub(begin)))
+		arrived <- now
 	})}
 	go subscriber.Serve(listener)
 	defer subscriber.Close()
@@ -70,8 +78,10 @@ func (b *bench) pushing(ctx context.Context, o options) error {
 			first = last
 		}
 	}
-	rate, ideal := float64(events)/last.Sub(first).Seconds(), lanes/answerAfter.Seconds()
-	b.rows = append(b.rows, row{what: fmt.Sprintf("push %d events of %d subjects to a subscriber that takes 1 ms", events, subjects),
-		figure: fmt.Sprintf("%.0f/s", rate), baseline: fmt.Sprintf("%.0f/s in %d lanes", ideal, lanes), ratio: fmt.Sprintf("%.2f", rate/ideal), target: "≥ 0.60", ok: rate/ideal >= 0.6})
+	took := time.Duration(busy.Load() / events)
+	rate, ideal := float64(events)/last.Sub(first).Seconds(), lanes/took.Seconds()
+	b.rows = append(b.rows, row{what: fmt.Sprintf("push %d events of %d subjects to a subscriber that sleeps for 1 ms", events, subjects),
+		figure: fmt.Sprintf("%.0f/s", rate), baseline: fmt.Sprintf("%.0f/s in %d lanes at %v", ideal, lanes, took.Round(10*time.Microsecond)),
+		ratio: fmt.Sprintf("%.2f", rate/ideal), target: "≥ 0.60", ok: rate/ideal >= 0.6})
 	return nil
 }
