@@ -22,7 +22,7 @@ type query struct {
 	feed  *feed.Feed
 
 	epoch   int
-	threads map[string]thread
+	threads map[string]*thread
 	changes []change       // of the transaction
 	skipped event.Sequence // the last of it that was not kept in changes
 }

@@ -37,7 +37,8 @@ const maxThreads = 100_000
 // arrival is a comment as the events of one batch leave it.
 type arrival struct {
 	event.Comment
-	known bool // it was stored before
+	thread *thread
+	known  bool // it was stored before
 }
 
 // change is what one event changed: a post, or the status of a comment.
@@ -58,7 +59,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 		q.changes, q.skipped = nil, 0
 	}
 	if q.epoch != tx.Epoch || len(q.threads) > maxThreads {
-		q.threads, q.epoch = make(map[string]thread), tx.Epoch
+		q.threads, q.epoch = make(map[string]*thread), tx.Epoch
 	}
 	var batch []*arrival
 	met := make(map[string]*arrival)
@@ -70,8 +71,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if _, err := tx.Exec(`INSERT INTO posts (id, title) VALUES (?, ?)
-				ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE title IS NULL`, post.ID, post.Title); err != nil {
+			if err := q.addPost(tx, post); err != nil {
 				return err
 			}
 			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
@@ -81,13 +81,14 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if err := q.meet(tx, comment.PostID); err != nil {
+			thread, err := q.threadOf(tx, comment.PostID)
+			if err != nil {
 				return err
 			}
 			comment.Content = comment.Status.Readable(comment.Content)
 			a := met[comment.ID]
 			if a == nil {
-				a = &arrival{Comment: comment}
+				a = &arrival{Comment: comment, thread: thread}
 				met[comment.ID], batch = a, append(batch, a)
 			} else if comment.Status.Decided() {
 				a.Status, a.Content = comment.Status, comment.Content
@@ -102,41 +103,59 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	}
 	if extra := len(q.changes) - feed.Size; extra > 0 { // catching up: nobody can follow that
 		q.skipped = q.changes[extra-1].sequence
-		q.changes = slices.Clone(q.changes[extra:])
+		q.changes = slices.Delete(q.changes, 0, extra)
 	}
 	return nil
 }
 
-// meet makes sure that the thread of a post is known, and adds the post if it
-// is new.
-func (q *query) meet(tx *projection.Tx, post string) error {
-	if _, known := q.threads[post]; known {
-		return nil
+// addPost adds a post, or its title if only its comments have told of it.
+func (q *query) addPost(tx *projection.Tx, post event.Post) error {
+	if _, known := q.threads[post.ID]; !known {
+		result, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title)
+		if err != nil {
+			return err
+		}
+		if added, err := result.RowsAffected(); err != nil {
+			return err
+		} else if added > 0 { // its thread is empty, and need not be looked up
+			n, err := result.LastInsertId()
+			q.threads[post.ID] = &thread{n: n}
+			return err
+		}
 	}
-	var t thread
+	_, err := tx.Exec("UPDATE posts SET title = ? WHERE id = ? AND title IS NULL", post.Title, post.ID)
+	return err
+}
+
+// threadOf returns the thread of a post, and adds the post if it is new.
+func (q *query) threadOf(tx *projection.Tx, post string) (*thread, error) {
+	if t := q.threads[post]; t != nil {
+		return t, nil
+	}
+	t := new(thread)
 	known, err := tx.Get("SELECT n, (SELECT coalesce(max(k), 0) FROM comments WHERE post = posts.n) FROM posts WHERE id = ?", []any{post}, &t.n, &t.comments)
 	if err == nil && !known {
 		_, err = tx.Get("INSERT INTO posts (id) VALUES (?) RETURNING n", []any{post}, &t.n)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	q.threads[strings.Clone(post)] = t // post is part of a text that must not stay
-	return nil
+	return t, nil
 }
 
 // store adds a comment, or decides on one that was stored before.
 func (q *query) store(tx *projection.Tx, a *arrival) error {
-	t := q.threads[a.PostID]
 	result, err := tx.Exec("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		t.n, t.comments+1, a.ID, string(a.Status), a.Content)
+		a.thread.n, a.thread.comments+1, a.ID, string(a.Status), a.Content)
 	if err != nil {
 		return err
 	}
-	if added, err := result.RowsAffected(); err != nil || added > 0 {
-		t.comments++
-		q.threads[a.PostID] = t
+	if added, err := result.RowsAffected(); err != nil {
 		return err
+	} else if added > 0 {
+		a.thread.comments++
+		return nil
 	}
 	a.known = true
 	if a.Status.Decided() {
