@@ -19,11 +19,10 @@ import (
 
 // What Fetch hands over and takes in at most.
 const (
-	sliceEvents = 2 << 10   // events in one slice, and
-	sliceBytes  = 1 << 20   // their bytes, about
+	firstChunk  = 4 << 10   // bytes of a slice; live traffic is a few events an answer,
+	chunkBytes  = 512 << 10 // history is many
+	sliceEvents = 2 << 10   // in a slice of an array, the bytes of which are not known
 	slicesAhead = 4         // that are decoded while the reader works
-	firstChunk  = 4 << 10   // bytes; live traffic is a few events an answer,
-	chunkBytes  = 128 << 10 // history is many
 	longestLine = 16 << 20
 	maxWindow   = 8 << 20 // of zstd
 )
@@ -124,9 +123,16 @@ func (w *watched) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Events returns the page's events in slices, in order and without a
-// gap; an error ends it. It can be called once. The next slices are decoded
-// while the caller works on one.
+// slice is some events, and the memory that their data lies in.
+type slice struct {
+	events []event.Event
+	chunk  []byte
+}
+
+// Events returns the page's events in slices, in order and without a gap; an
+// error ends it. It can be called once. The next slices are decoded while the
+// caller works on one, into the memory of those that it is done with: a slice
+// and its events' Data are the caller's until it asks for the next one.
 func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 	read := p.readLines
 	if p.Log == "" {
@@ -134,16 +140,17 @@ func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 	}
 	return func(yield func([]event.Event, error) bool) {
 		type result struct {
-			events []event.Event
-			err    error
+			slice
+			err error
 		}
 		results := make(chan result, slicesAhead)
+		done := make(chan slice, slicesAhead+2) // one more is decoded, one worked on
 		stop := make(chan struct{})
 		go func() {
 			defer close(results)
-			err := read(func(events []event.Event) bool {
+			err := read(done, func(s slice) bool {
 				select {
-				case results <- result{events: events}:
+				case results <- result{slice: s}:
 					return true
 				case <-stop:
 					return false
@@ -166,37 +173,45 @@ func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 			if !yield(r.events, r.err) || r.err != nil {
 				return
 			}
+			select {
+			case done <- r.slice:
+			default: // nobody takes them: the reader of arrays makes its own
+			}
 		}
 	}
 }
 
-// readLines decodes NDJSON. The events of a chunk share its memory.
-func (p *Page) readLines(hand func([]event.Event) bool) error {
-	var (
-		events []event.Event
-		size   int
-		rest   []byte // an unfinished line
-		next   = p.after + 1
-	)
-	for chunkSize := firstChunk; ; chunkSize = min(4*chunkSize, chunkBytes) {
-		chunk := make([]byte, max(chunkSize, 2*len(rest)))
-		n, err := fill(p.body, chunk, copy(chunk, rest))
-		chunk, size = chunk[:n], size+n-len(rest)
+// readLines decodes NDJSON, a chunk of memory to a slice.
+func (p *Page) readLines(done <-chan slice, hand func(slice) bool) error {
+	var rest []byte // an unfinished line, at the end of the last chunk
+	next := p.after + 1
+	for size := firstChunk; ; size = min(4*size, chunkBytes) {
+		var s slice
+		select {
+		case s = <-done:
+		default:
+		}
+		if need := max(size, 2*len(rest)); len(s.chunk) < need {
+			s.chunk = make([]byte, need)
+		}
+		n, err := fill(p.body, s.chunk, copy(s.chunk, rest))
+		lines := s.chunk[:n]
+		s.events = s.events[:0]
 		for {
-			end := bytes.IndexByte(chunk, '\n')
+			end := bytes.IndexByte(lines, '\n')
 			if end < 0 {
 				break
 			}
-			e, err := event.ParseLine(chunk[:end])
+			e, err := event.ParseLine(lines[:end])
 			if err != nil {
 				return fmt.Errorf("event %d of the log does not decode: %w", next, err)
 			}
 			if e.Sequence != next {
 				return fmt.Errorf("the event bus sent event %d where %d comes next", e.Sequence, next)
 			}
-			events, chunk, next = append(events, e), chunk[end+1:], next+1
+			s.events, lines, next = append(s.events, e), lines[end+1:], next+1
 		}
-		rest = chunk
+		rest = lines
 		end := err == io.EOF
 		switch {
 		case err != nil && !end:
@@ -206,13 +221,7 @@ func (p *Page) readLines(hand func([]event.Event) bool) error {
 		case end && len(rest) > 0:
 			return fmt.Errorf("the answer of the event bus ends in the middle of event %d", next)
 		}
-		if len(events) > 0 && (end || len(events) >= sliceEvents || size >= sliceBytes) {
-			if !hand(events) {
-				return nil
-			}
-			events, size = make([]event.Event, 0, len(events)), 0
-		}
-		if end {
+		if len(s.events) > 0 && !hand(s) || end {
 			return nil
 		}
 	}
@@ -232,7 +241,7 @@ func fill(r io.Reader, b []byte, n int) (int, error) {
 
 // readArray decodes a simpler bus's JSON array. What is not an event is passed
 // over, as the course's bus stores anything.
-func (p *Page) readArray(hand func([]event.Event) bool) error {
+func (p *Page) readArray(_ <-chan slice, hand func(slice) bool) error {
 	d := jsontext.NewDecoder(p.body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '[' {
 		return fmt.Errorf("GET /events answered neither a log nor a JSON array; EVENT_BUS_URL must name an event bus")
@@ -250,14 +259,14 @@ func (p *Page) readArray(hand func([]event.Event) bool) error {
 		e.Sequence = 0 // such a bus has no order that outlives it
 		events = append(events, e)
 		if len(events) == sliceEvents {
-			if !hand(events) {
+			if !hand(slice{events: events}) {
 				return nil
 			}
 			events = nil
 		}
 	}
 	if len(events) > 0 {
-		hand(events)
+		hand(slice{events: events})
 	}
 	return nil
 }

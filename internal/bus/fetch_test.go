@@ -30,7 +30,10 @@ func collect(t *testing.T, c *bus.Client, after event.Sequence) (events []event.
 		if err != nil {
 			return events, err
 		}
-		events = append(events, slice...)
+		for _, e := range slice {
+			e.Data = bytes.Clone(e.Data) // the next slice may take its memory
+			events = append(events, e)
+		}
 	}
 	return events, nil
 }

@@ -33,8 +33,9 @@ type Config struct {
 	Schema string
 	// Apply changes the tables for events, in order. It must not fail for what
 	// an event contains: it skips such an event and says so. Any error takes
-	// the transaction back, and the events come again. Apply and Committed are
-	// called one at a time.
+	// the transaction back, and the events come again. It must not keep their
+	// Data, the memory of which is used again. Apply and Committed are called
+	// one at a time.
 	Apply func(tx *Tx, events []event.Event) error
 	// Committed, if not nil, is called after each commit: one transaction may
 	// have several calls of Apply. It must not wait.
