@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	txEvents   = 32 << 10         // events after which a transaction ends, while catching up
+	txEvents   = 64 << 10         // events after which a transaction ends, while catching up
 	fetchWait  = 30 * time.Second // how long the bus may wait for something new
 	patience   = time.Second      // what is over sooner is not worth a line of log
 	simplePoll = 10 * time.Second // how often a bus that cannot wait is asked

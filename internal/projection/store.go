@@ -142,9 +142,9 @@ func openStore(dir, schema string, epoch int) (s *store, replaced error, err err
 var errSchema = errors.New("it was made by another version of this service")
 
 func tryStore(dir, schema string, epoch int) (_ *store, err error) {
-	pragmas := url.Values{"_pragma": {
+	pragmas := url.Values{"_pragma": { // 8000 pages are as long as a log may stay
 		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
-		"wal_autocheckpoint(2000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
+		"wal_autocheckpoint(8000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
 	path, err := filepath.Abs(filepath.Join(dir, databaseFile))
 	if err != nil {
 		return nil, err
