@@ -258,7 +258,7 @@ func (f *Frames) add(p piece) {
 	f.pieces = append(f.pieces, p)
 }
 
-// WriteTo writes the frames, a few megabytes at a time; before each the caller
+// WriteTo writes the frames, a megabyte at a time; before each the caller
 // may extend a deadline. From a file to a socket the kernel copies them.
 func (f *Frames) WriteTo(w io.Writer) (written int64, err error) {
 	for _, p := range f.pieces {
@@ -279,7 +279,7 @@ func (f *Frames) WriteTo(w io.Writer) (written int64, err error) {
 }
 
 // copyBytes is how much of a file is handed to the socket at once.
-const copyBytes = 4 << 20
+const copyBytes = 1 << 20
 
 func (p piece) copyTo(w io.Writer) (written int64, err error) {
 	disk, real := p.file.(*diskFile)
