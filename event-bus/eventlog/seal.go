@@ -100,10 +100,10 @@ func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
 }
 
 // Sealing waits while publishers do, for they need the processor more, but not
-// beyond this many full segments.
+// beyond this many full segments: Open reads each of them whole, some 9 MB.
 const (
 	busyFor     = 50 * time.Millisecond // after somebody had to wait for the writer
-	mostWaiting = 16
+	mostWaiting = 32
 )
 
 // giveWay blocks while the writer is busy.

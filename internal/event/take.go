@@ -35,8 +35,8 @@ func TakeLine(b []byte) (line, rest []byte, ok bool) {
 			continue
 		}
 		rest = rest[len(m.name):]
-		length := bytes.IndexByte(rest[:min(len(rest), MaxID+1)], '"')
-		if length < 0 || !plain(rest[:length]) {
+		length := plain(rest)
+		if length == 0 || length > MaxID || length == len(rest) || rest[length] != '"' {
 			return nil, b, false
 		}
 		if m.name == `,"time":"` {
@@ -58,15 +58,15 @@ func TakeLine(b []byte) (line, rest []byte, ok bool) {
 	return b[:end:end], b[end:], true
 }
 
-// plain tells whether a text says something, all of it characters of ASCII that
-// stand in JSON as they are.
-func plain(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c == '\\' || c > '~' {
-			return false
+// plain returns how many bytes at the front of b are characters of ASCII that
+// stand within a JSON string as they are.
+func plain(b []byte) int {
+	for i, c := range b {
+		if c < ' ' || c == '"' || c == '\\' || c > '~' {
+			return i
 		}
 	}
-	return len(text) > 0
+	return len(b)
 }
 
 // skipData skips a JSON value without line breaks at the front of b.

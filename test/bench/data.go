@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -112,7 +113,7 @@ func (b *blog) singles(connections int) func(int, int) []byte {
 			panic(err)
 		}
 		templates[c] = line
-		at := strings.Index(string(templates[c]), id)
+		at := bytes.Index(templates[c], []byte(id))
 		ids[c] = templates[c][at : at+len(id)]
 	}
 	return func(c, _ int) []byte {
@@ -120,6 +121,8 @@ func (b *blog) singles(connections int) func(int, int) []byte {
 		return templates[c]
 	}
 }
+
+var beforeID = []byte(`"sequence":"00000000000000000000","id":"`)
 
 // batches returns bodies that publish size events each. The events are made
 // beforehand; each body gets ids of its own by counting up their last digits.
@@ -130,11 +133,11 @@ func (b *blog) batches(size, connections int) func(int, int) []byte {
 		templates[c] = b.batch(size)
 		rest := templates[c]
 		for {
-			at := strings.Index(string(rest), `"sequence":"00000000000000000000","id":"`)
+			at := bytes.Index(rest, beforeID)
 			if at < 0 {
 				break
 			}
-			at += len(`"sequence":"00000000000000000000","id":"`)
+			at += len(beforeID)
 			ids[c] = append(ids[c], rest[at+24:at+36])
 			rest = rest[at+36:]
 		}

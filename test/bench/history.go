@@ -21,6 +21,9 @@ func (b *bench) history(ctx context.Context, o options) error {
 	if err := b.fill(ctx, bus, newBlog(5), o.events); err != nil {
 		return err
 	}
+	if err := waitSealed(ctx, b.data("event-bus", "history")); err != nil {
+		return err
+	}
 	events, took, err := fetchAll(ctx, bus.addr)
 	if err != nil {
 		return err
