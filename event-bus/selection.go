@@ -19,7 +19,11 @@ type selection struct {
 }
 
 func newSelection(log *eventlog.Log, q query) *selection {
-	return &selection{reader: log.Reader(q.after), query: q, last: log.Last(), passed: q.after}
+	s := &selection{reader: log.Reader(q.after), query: q, last: log.Last(), passed: q.after}
+	if len(q.types) == 0 {
+		s.reader.Want(q.limit)
+	}
+	return s
 }
 
 // close ends the selection and its last batch.

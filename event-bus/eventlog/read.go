@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"iter"
+	"math"
 
 	"miniblog/internal/event"
 )
@@ -58,11 +59,24 @@ func (b Batch) Until(q event.Sequence) Batch {
 type Reader struct {
 	log   *Log
 	next  event.Sequence
-	lines *[]byte // from lineBuffers, holds the decoded lines of the last batch
+	last  event.Sequence // of what is wanted
+	lines *[]byte        // from lineBuffers, holds the decoded lines of the last batch
 }
 
 // Reader returns a reader that starts after the given sequence.
-func (l *Log) Reader(after event.Sequence) *Reader { return &Reader{log: l, next: after + 1} }
+func (l *Log) Reader(after event.Sequence) *Reader {
+	return &Reader{log: l, next: after + 1, last: mostSequence}
+}
+
+// mostSequence is more than there will be, and still fits an int.
+const mostSequence = event.Sequence(math.MaxInt64) - 1
+
+// Want says how many more events are wanted, so that no others need be decoded.
+func (r *Reader) Want(n uint64) {
+	if n <= uint64(mostSequence-r.next) {
+		r.last = r.next + event.Sequence(n) - 1
+	}
+}
 
 // Next returns what comes next, as much as is stored together; Count is 0 at
 // the end of what is durable, where Log.Beyond tells of more. The batch is valid
@@ -74,7 +88,7 @@ func (r *Reader) Next() (_ Batch, err error) {
 		if r.lines == nil {
 			r.lines = lineBuffers.Get().(*[]byte)
 		}
-		if b, err = s.readFrom(e, r.next, *r.lines); err != nil {
+		if b, err = s.readFrom(e, r.next, max(r.next, r.last), *r.lines); err != nil {
 			return Batch{}, err
 		}
 		*r.lines = b.Text[:0]
@@ -203,7 +217,7 @@ func (f *Frames) extend(l *Log, last event.Sequence) error {
 	l.mu.Unlock()
 	i := find(entries, f.Last+1)
 	if entries[i].first <= f.Last || lastOf(entries, i, end) > last {
-		b, err := s.readFrom(entries[i], f.Last+1, nil)
+		b, err := s.readFrom(entries[i], f.Last+1, last, nil)
 		if err != nil {
 			return err
 		}

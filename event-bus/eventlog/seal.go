@@ -11,8 +11,9 @@ import (
 	"miniblog/internal/event"
 )
 
-// frameBytes is how many bytes of lines a frame of a sealed segment holds.
-const frameBytes = 1 << 20
+// frameBytes is how many bytes of lines a frame of a sealed segment holds. To
+// find one event its frame is decoded; half as long a frame costs 2 % more bytes.
+const frameBytes = 768 << 10
 
 // seal is the sealer: it rewrites each full segment in large frames, which are
 // many times smaller than the events. A segment that cannot be sealed stays as

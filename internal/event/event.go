@@ -91,9 +91,9 @@ func New(id, source, typ, subject string, data any) Event {
 	}
 }
 
-// Time writes t as events have it: in UTC, to the microsecond. Finer digits are
-// noise, and noise does not compress.
-func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+// Time writes t as events have it: in UTC, to the millisecond, as browsers do.
+// Finer digits are noise, and noise does not compress.
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // NewID returns a UUID version 7: unique, and sorting by time.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }

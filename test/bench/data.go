@@ -157,7 +157,7 @@ func (b *blog) batches(size, connections int) func(int, int) []byte {
 
 // fill publishes n events in batches.
 func (b *bench) fill(ctx context.Context, bus *process, from *blog, n int) error {
-	const size = 5000
+	const size = batchEvents
 	for n > 0 {
 		body := from.batch(min(size, n))
 		n -= size
