@@ -4,6 +4,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -98,7 +99,8 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 		}
 		defer b.batchMemory.Release(weight)
 	}
-	body, _, err := service.ReadBody(w, r, maxBatch, batched)
+	buf := batchBodies.Get().(*[]byte)
+	body, _, err := service.ReadBodyInto(*buf, w, r, maxBatch, batched)
 	if err != nil {
 		return err
 	}
@@ -110,8 +112,14 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refused(err)
 	}
+	*buf = body
+	batchBodies.Put(buf) // and not after an error: the log may still look at it
 	return service.WriteJSON(w, http.StatusOK, batchAnswer(positions))
 }
+
+// batchBodies hold the bodies of batches: half a megabyte that need not be
+// cleared and collected each time.
+var batchBodies = sync.Pool{New: func() any { return new([]byte) }}
 
 func batchAnswer(positions []eventlog.Position) batchReceipt {
 	answer := batchReceipt{Status: "OK", First: positions[0].Sequence, Last: positions[len(positions)-1].Sequence}

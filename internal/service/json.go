@@ -21,6 +21,11 @@ const MaxBody = 1 << 20
 // must be one of accepted, if any are given. Its errors are problems: 415, 413,
 // 400.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, accepted ...string) (body []byte, mediaType string, err error) {
+	return ReadBodyInto(nil, w, r, limit, accepted...)
+}
+
+// ReadBodyInto is ReadBody that returns the body in buf, if it has room.
+func ReadBodyInto(buf []byte, w http.ResponseWriter, r *http.Request, limit int64, accepted ...string) (body []byte, mediaType string, err error) {
 	mediaType, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
 	known := len(accepted) == 0
 	for _, a := range accepted {
@@ -30,7 +35,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, accepted ...s
 		return nil, "", NewProblem(http.StatusUnsupportedMediaType,
 			"Send the body with the header \"Content-Type: %s\".", strings.Join(accepted, "\" or \""))
 	}
-	body, err = readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
+	body, err = readAll(buf, http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, "", NewProblem(http.StatusRequestEntityTooLarge, "The body is too large: it may have at most %d bytes.", limit)
@@ -44,13 +49,15 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, accepted ...s
 }
 
 // readAll is io.ReadAll that believes an honest Content-Length.
-func readAll(r io.Reader, length, limit int64) ([]byte, error) {
+func readAll(buf []byte, r io.Reader, length, limit int64) ([]byte, error) {
 	if length < 0 || length > limit {
 		return io.ReadAll(r)
 	}
-	body := make([]byte, length)
-	n, err := io.ReadFull(r, body)
-	return body[:n], err
+	if int64(cap(buf)) < length {
+		buf = make([]byte, length)
+	}
+	n, err := io.ReadFull(r, buf[:length])
+	return buf[:n], err
 }
 
 // ReadJSON decodes the body into v, a pointer to a struct. Its errors are
