@@ -46,7 +46,8 @@ type Receipt struct {
 // Events that are published while others are on their way wait for those and
 // then go together, in one batch: one request and one write to disk for all.
 func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
-	body, err := json.Marshal(e)
+	e.Sequence = 0
+	body, err := event.AppendLine(nil, &e) // which our bus takes as it is
 	if err != nil {
 		return Receipt{}, fmt.Errorf("encoding event %s: %w", e.ID, err)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -223,5 +225,23 @@ func wait(t *testing.T, what string, condition func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not come", what)
 		}
+	}
+}
+
+// TestEventsAreSentAsLines holds that the bus can take them without decoding.
+func TestEventsAreSentAsLines(t *testing.T) {
+	bodies := make(chan []byte, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- body
+		fmt.Fprint(w, `{"status":"OK","id":"a","sequence":"1"}`)
+	}))
+	defer server.Close()
+	c := bus.New(server.URL)
+	defer c.Close()
+	publish(t, c, "a")
+	body := <-bodies
+	if line, _, ok := event.TakeLine(body); !ok || len(line) != len(body) {
+		t.Errorf("%s is not taken", body)
 	}
 }
