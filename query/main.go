@@ -24,7 +24,8 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	q := &query{epoch: -1}
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
-		Schema: schema, Apply: q.apply, Committed: q.committed, Dropped: q.dropped,
+		Schema: schema, Apply: q.apply, Committed: q.committed,
+		Dropped: func() { q.cache.Clear(); q.feed.Reset() }, // all that was seen is gone
 	})
 	if err != nil {
 		return nil, err

@@ -56,10 +56,10 @@ type change struct {
 // difference to what is stored.
 func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	if q.epoch != tx.Epoch { // what was applied last was taken back
-		q.changes, q.skipped = nil, 0
+		q.epoch, q.threads, q.changes, q.skipped = tx.Epoch, nil, nil, 0
 	}
-	if q.epoch != tx.Epoch || len(q.threads) > maxThreads {
-		q.threads, q.epoch = make(map[string]*thread), tx.Epoch
+	if q.threads == nil || len(q.threads) > maxThreads {
+		q.threads = make(map[string]*thread)
 	}
 	var batch []*arrival
 	met := make(map[string]*arrival)
@@ -111,15 +111,11 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 // addPost adds a post, or its title if only its comments have told of it.
 func (q *query) addPost(tx *projection.Tx, post event.Post) error {
 	if _, known := q.threads[post.ID]; !known {
-		result, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title)
-		if err != nil {
-			return err
-		}
-		if added, err := result.RowsAffected(); err != nil {
-			return err
-		} else if added > 0 { // its thread is empty, and need not be looked up
-			n, err := result.LastInsertId()
+		n, added, err := tx.Insert("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title)
+		if added { // its thread is empty, and need not be looked up
 			q.threads[post.ID] = &thread{n: n}
+		}
+		if added || err != nil {
 			return err
 		}
 	}
@@ -146,19 +142,11 @@ func (q *query) threadOf(tx *projection.Tx, post string) (*thread, error) {
 
 // store adds a comment, or decides on one that was stored before.
 func (q *query) store(tx *projection.Tx, a *arrival) error {
-	result, err := tx.Exec("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+	_, added, err := tx.Insert("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		a.thread.n, a.thread.comments+1, a.ID, string(a.Status), a.Content)
-	if err != nil {
-		return err
-	}
-	if added, err := result.RowsAffected(); err != nil {
-		return err
-	} else if added > 0 {
+	if added {
 		a.thread.comments++
-		return nil
-	}
-	a.known = true
-	if a.Status.Decided() {
+	} else if a.known = err == nil; a.known && a.Status.Decided() {
 		_, err = tx.Exec("UPDATE comments SET status = ?, content = ? WHERE id = ?", string(a.Status), a.Content, a.ID)
 	}
 	return err
@@ -185,10 +173,4 @@ func (q *query) committed() {
 	}
 	q.feed.Publish(news)
 	q.changes, q.skipped = nil, 0
-}
-
-// dropped says that all that was seen is gone.
-func (q *query) dropped() {
-	q.cache.Clear()
-	q.feed.Reset()
 }

@@ -78,6 +78,21 @@ func (tx *Tx) Exec(query string, args ...any) (sql.Result, error) {
 	return s.ExecContext(background, args...)
 }
 
+// Insert runs a statement that inserts one row, unless it is there, and returns
+// the new row's id.
+func (tx *Tx) Insert(query string, args ...any) (id int64, added bool, err error) {
+	result, err := tx.Exec(query, args...)
+	if err != nil {
+		return 0, false, err
+	}
+	n, err := result.RowsAffected()
+	if err != nil || n == 0 {
+		return 0, false, err
+	}
+	id, err = result.LastInsertId()
+	return id, err == nil, err
+}
+
 // Query runs a query; its rows must be closed before the transaction ends.
 func (tx *Tx) Query(query string, args ...any) (*sql.Rows, error) {
 	s, err := tx.stmt(query)
