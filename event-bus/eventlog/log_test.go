@@ -151,6 +151,45 @@ func TestWhatWasAppendedIsThereAfterReopen(t *testing.T) {
 	}
 }
 
+// TestWhatIsWantedIsRead holds that decoding only a part of a frame gives the
+// same events as decoding all of it, in frames of all lengths.
+func TestWhatIsWantedIsRead(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Options{SegmentBytes: 300 << 10})
+	const events = 1500
+	var stored [][]byte
+	for from := 0; from < events; from += 300 {
+		es := records(t, from, 300)
+		mustAppend(t, l, es)
+		stored = append(stored, eventLines(es)...)
+	}
+	waitSealed(t, l)
+	mustClose(t, l)
+	l = mustOpen(t, dir, Options{}) // which has nothing in memory
+	defer mustClose(t, l)
+	for after := 0; after < events; after += 7 {
+		for _, want := range []int{1, 2, 50, 250, 10 * events} {
+			r := l.Reader(event.Sequence(after))
+			r.Want(uint64(want))
+			b, err := r.Next()
+			if err != nil || b.First != event.Sequence(after+1) || b.Count == 0 || b.Count > want {
+				t.Fatalf("%d events after %d: %d events from %d, %v", want, after, b.Count, b.First, err)
+			}
+			at := after
+			for line := range b.Lines() {
+				if !bytes.Equal(line, stored[at]) {
+					t.Fatalf("%d events after %d: %q stands where %q was stored", want, after, line, stored[at])
+				}
+				at++
+			}
+			if at != after+b.Count {
+				t.Fatalf("%d events after %d: %d lines for %d events", want, after, at-after, b.Count)
+			}
+			r.Close()
+		}
+	}
+}
+
 // waitSealed waits until every full segment is sealed.
 func waitSealed(t testing.TB, l *Log) {
 	t.Helper()

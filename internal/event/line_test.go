@@ -123,6 +123,7 @@ func FuzzTakeLine(f *testing.F) {
 		f.Add([]byte(text))
 		f.Add([]byte(linePrefix + "00000000000000000042" + `","id":"i","type":"T","source":"s","time":"2026-11-20T15:00:00Z","data":` + text + "}"))
 	}
+	f.Add([]byte(linePrefix + "20000000000000000000" + `","id":"i","type":"T","source":"s","time":"2026-11-20T15:00:00Z"}`)) // more than a sequence can be
 	for _, e := range []Event{
 		New("id", "/s", "T", "subject", Comment{ID: "c", Content: "text", PostID: "p", Status: Pending}),
 		New("id", "/s", "T", "", 1), New("id", "/é", "T", "\"", 1),

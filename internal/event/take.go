@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,10 +19,8 @@ func TakeLine(b []byte) (line, rest []byte, ok bool) {
 	if len(b) <= sequenceEnd || string(b[:len(linePrefix)]) != linePrefix || b[sequenceEnd] != '"' {
 		return nil, b, false
 	}
-	for _, c := range b[len(linePrefix):sequenceEnd] {
-		if c < '0' || c > '9' {
-			return nil, b, false
-		}
+	if _, err := strconv.ParseUint(string(b[len(linePrefix):sequenceEnd]), 10, 64); err != nil {
+		return nil, b, false
 	}
 	rest = b[sequenceEnd+1:]
 	for _, m := range [...]struct {
