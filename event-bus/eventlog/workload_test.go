@@ -178,7 +178,11 @@ func (w *world) together(n int) error {
 	errs := make(chan error, n)
 	publish := func(i int) { errs <- w.append(w.event(quoted(i))) }
 	go publish(0)
-	<-syncing // the first is on its way alone
+	select {
+	case <-syncing: // the first is on its way alone
+	case err := <-errs:
+		return errors.Join(err, errors.New("an event was answered without a sync"))
+	}
 	for i := 1; i < n; i++ {
 		go publish(i)
 	}
