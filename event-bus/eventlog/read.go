@@ -65,17 +65,12 @@ type Reader struct {
 
 // Reader returns a reader that starts after the given sequence.
 func (l *Log) Reader(after event.Sequence) *Reader {
-	return &Reader{log: l, next: after + 1, last: mostSequence}
+	return &Reader{log: l, next: after + 1, last: math.MaxUint64}
 }
-
-// mostSequence is more than there will be, and still fits an int.
-const mostSequence = event.Sequence(math.MaxInt64) - 1
 
 // Want says how many more events are wanted, so that no others need be decoded.
 func (r *Reader) Want(n uint64) {
-	if n <= uint64(mostSequence-r.next) {
-		r.last = r.next + event.Sequence(n) - 1
-	}
+	r.last = r.next - 1 + min(event.Sequence(n), math.MaxUint64-r.next)
 }
 
 // Next returns what comes next, as much as is stored together; Count is 0 at

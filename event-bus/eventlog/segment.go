@@ -173,12 +173,12 @@ func (s *segment) readData(e entry, buf []byte) (batch, []byte, error) {
 // readLines returns the header and the lines of the batch at e, appended to
 // lines[:0].
 func (s *segment) readLines(e entry, lines []byte) (batch, []byte, error) {
-	return s.readSome(e, math.MaxInt, lines)
+	return s.readSome(e, math.MaxUint64, lines)
 }
 
 // readSome is readLines for the first n lines; of more than the batch has, it
 // returns all. What it does not return it need not decode.
-func (s *segment) readSome(e entry, n int, lines []byte) (batch, []byte, error) {
+func (s *segment) readSome(e entry, n uint64, lines []byte) (batch, []byte, error) {
 	buf := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(buf)
 	b, data, err := s.readData(e, *buf)
@@ -189,8 +189,8 @@ func (s *segment) readSome(e entry, n int, lines []byte) (batch, []byte, error) 
 	if cap(lines) < int(b.rawLen) {
 		lines = make([]byte, 0, b.rawLen)
 	}
-	if n < int(b.count) {
-		if lines, err = decodeSome(data, n, lines[:b.rawLen]); err != nil {
+	if n < uint64(b.count) {
+		if lines, err = decodeSome(data, int(n), lines[:b.rawLen]); err != nil {
 			return batch{}, nil, s.damage(e.offset, e.first, err)
 		}
 		b.count = uint32(n)
@@ -211,7 +211,7 @@ var errFewer = errors.New("a batch holds fewer events than the index says")
 // readFrom returns the batch at e, which holds the event q, up to the event last
 // at least. Its Text is lines if that has room.
 func (s *segment) readFrom(e entry, q, last event.Sequence, lines []byte) (Batch, error) {
-	b, lines, err := s.readSome(e, int(last-e.first)+1, lines)
+	b, lines, err := s.readSome(e, uint64(last-e.first)+1, lines)
 	if err == nil && b.last() < q {
 		err = s.damage(e.offset, q, errFewer)
 	}
