@@ -15,7 +15,7 @@ run: build ## start the whole blog at http://localhost:3000; SHIFT=100 adds 100 
 
 build: ## build the six services into bin/
 	@test -d bin || echo "Building; the first time takes a minute or two."
-	@go build -o bin/ $(SERVICES:%=./%) ./internal/run
+	@go build -o bin/ $(SERVICES:%=./%) ./infra/run
 
 test: lint unit fuzz ## everything that is checked without a cluster
 
@@ -25,10 +25,10 @@ lint: ## gofmt, go vet, staticcheck
 	go tool staticcheck ./...
 
 unit: ## all tests: units, contracts, real processes, a real browser
-	go run ./internal/testall ./...
+	go run ./test/all ./...
 
 fuzz: ## every fuzz target for FUZZTIME each
-	go run ./internal/testall -fuzz $(FUZZTIME) ./...
+	go run ./test/all -fuzz $(FUZZTIME) ./...
 
 bench: ## measure the speed (docs/performance.md)
 	go run ./test/bench

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // start runs the service with env until the test ends and returns its URL.
@@ -258,7 +259,7 @@ func TestUnknownPathIsAPageForPeopleAndAProblemForPrograms(t *testing.T) {
 		t.Errorf("a person gets %s: %s", got, body)
 	}
 	resp, body = get(t, url+"/nothing", "Accept", "*/*")
-	var problem service.Problem
+	var problem web.Problem
 	if err := json.Unmarshal(body, &problem); err != nil || resp.Header.Get("Content-Type") != "application/problem+json" || problem.Status != 404 || problem.Detail == "" {
 		t.Errorf("a program gets %s: %s", resp.Header.Get("Content-Type"), body)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 //go:embed page
@@ -50,7 +51,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		return nil, fmt.Errorf("encoding config.json: %w", err)
 	}
 	where := newAsset("config.json", body)
-	return &service.Service{Routes: map[string]service.Handler{
+	return &service.Service{Routes: map[string]web.Handler{
 		"GET /config.json": guarded(policy, func(w http.ResponseWriter, r *http.Request) error {
 			where.serve(w, r)
 			return nil

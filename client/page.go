@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // index is the file that answers for "/", notFound the one that tells a person
@@ -100,9 +100,9 @@ func (p page) missing(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Add("Vary", "Accept")
 	file, err := p(notFound)
 	if err != nil || !strings.Contains(r.Header.Get("Accept"), "text/html") {
-		return service.NewProblem(http.StatusNotFound, "There is nothing at %.100q. The page is at \"/\".", r.URL.Path)
+		return web.NewProblem(http.StatusNotFound, "There is nothing at %.100q. The page is at \"/\".", r.URL.Path)
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	service.WriteBody(w, http.StatusNotFound, file.contentType, file.plain)
+	web.WriteBody(w, http.StatusNotFound, file.contentType, file.plain)
 	return nil
 }

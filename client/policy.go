@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // contentSecurityPolicy lets the page load its own files and talk to the
@@ -44,7 +44,7 @@ func contentSecurityPolicy(services config) (string, error) {
 
 // guarded adds the headers that keep a browser from doing with the page what
 // the page does not need.
-func guarded(policy string, next service.Handler) service.Handler {
+func guarded(policy string, next web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)

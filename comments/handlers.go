@@ -10,7 +10,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 const (
@@ -38,14 +38,14 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		Content string `json:"content"`
 	}
-	if err := service.ReadJSON(w, r, &in); err != nil {
+	if err := web.ReadJSON(w, r, &in); err != nil {
 		return err
 	}
-	content, err := service.Text("content", in.Content, maxContent)
+	content, err := web.Text("content", in.Content, maxContent)
 	if err != nil {
 		return err
 	}
-	key, err := service.Key(r)
+	key, err := web.Key(r)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 	}
 	done, err := c.answer(w, r, comment, !receipt.Duplicate)
 	if err == nil && !done {
-		err = service.Unavailable(time.Second, nil, "The comment of this Idempotency-Key is not known here yet. Try again in a moment.")
+		err = web.Unavailable(time.Second, nil, "The comment of this Idempotency-Key is not known here yet. Try again in a moment.")
 	}
 	if err == nil && !receipt.Duplicate {
 		slog.Info("comment created", "comment", comment.ID, "post", post, "event", e.ID, "sequence", receipt.Sequence.String())
@@ -95,7 +95,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 		if !isNew {
 			comment.Status = known.Status
 			if known.Content != comment.Content {
-				return service.Invalid("Idempotency-Key", "This Idempotency-Key was used for another comment on this post. Use a new key for a new comment.")
+				return web.Invalid("Idempotency-Key", "This Idempotency-Key was used for another comment on this post. Use a new key for a new comment.")
 			}
 		}
 		done = true
@@ -108,7 +108,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 			body = body[:1]
 		}
 		body = append(comment.AppendTo(body, comment.Content), "]\n"...)
-		service.WriteBody(w, http.StatusCreated, "application/json", body)
+		web.WriteBody(w, http.StatusCreated, "application/json", body)
 	}
 	return done, err
 }
@@ -132,9 +132,9 @@ func (c *comments) awaitPost(ctx context.Context, post string) error {
 		case <-changed:
 		case <-limit.C:
 			if !c.view.Following() {
-				return service.Unavailable(time.Second, nil, "The event bus is away, so this post may be on its way here. Try again in a moment.")
+				return web.Unavailable(time.Second, nil, "The event bus is away, so this post may be on its way here. Try again in a moment.")
 			}
-			return service.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
+			return web.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -145,7 +145,7 @@ func (c *comments) awaitPost(ctx context.Context, post string) error {
 func postID(r *http.Request) (string, error) {
 	id := r.PathValue("id")
 	if len(id) > event.MaxID {
-		return "", service.NewProblem(http.StatusNotFound, "There is no such post: an id has at most %d bytes.", event.MaxID)
+		return "", web.NewProblem(http.StatusNotFound, "There is no such post: an id has at most %d bytes.", event.MaxID)
 	}
 	return id, nil
 }
@@ -157,7 +157,7 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	query := r.URL.Query()
-	limit, err := service.Limit(query, defaultLimit, maxLimit)
+	limit, err := web.Limit(query, defaultLimit, maxLimit)
 	if err != nil {
 		return err
 	}
@@ -171,9 +171,9 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if more {
-		service.LinkNext(w.Header(), r.URL, limit, "after", thread[len(thread)-1].ID)
+		web.LinkNext(w.Header(), r.URL, limit, "after", thread[len(thread)-1].ID)
 	}
-	service.WriteBody(w, http.StatusOK, "application/json", append(render(thread), "]\n"...))
+	web.WriteBody(w, http.StatusOK, "application/json", append(render(thread), "]\n"...))
 	return nil
 }
 
@@ -204,7 +204,7 @@ func (c *comments) receive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return service.WriteJSON(w, http.StatusOK, struct{}{})
+	return web.WriteJSON(w, http.StatusOK, struct{}{})
 }
 
 func (c *comments) react(ctx context.Context, cause *event.Event) error {

@@ -8,6 +8,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/projection"
 	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 func main() { service.Main("comments", "localhost:4001", open) }
@@ -26,7 +27,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	}
 	comments := &comments{bus: client, view: view}
 	return &service.Service{
-		Routes: map[string]service.Handler{
+		Routes: map[string]web.Handler{
 			"POST /posts/{id}/comments": comments.create,
 			"GET /posts/{id}/comments":  comments.list,
 			"POST /events":              comments.receive,

@@ -5,7 +5,7 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // schema: n is the order in which posts and comments came. A post that only
@@ -92,7 +92,7 @@ func after(tx *projection.Tx, post, after string, limit int) (comments []event.C
 		if _, start, found, err = find(tx, post, after); err != nil {
 			return nil, false, err
 		} else if !found {
-			return nil, false, service.Invalid("after", "This post has no comment %.140q to list the comments after.", after)
+			return nil, false, web.Invalid("after", "This post has no comment %.140q to list the comments after.", after)
 		}
 	}
 	return query(tx, limit, `SELECT id, content, status FROM comments

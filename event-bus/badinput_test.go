@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // attempt is a request that a publisher or reader should not send.
@@ -219,14 +219,14 @@ func TestBodiesUpToTheLimitAreStored(t *testing.T) {
 	b := startBus(t)
 	const member = `"specversion":"1.0","id":"%d","source":"/s","type":"T","time":"2026-11-20T15:00:00Z","data":"%s"`
 	envelope := len(fmt.Sprintf(`{`+member+`,"sequence":"00000000000000000001"}`, 1, ""))
-	room := service.MaxBody - envelope
+	room := web.MaxBody - envelope
 	b.post("application/json", fmt.Sprintf("{"+member+"}", 1, strings.Repeat("x", room)))
 	b.send("POST", "/events", fmt.Sprintf("{"+member+"}", 2, strings.Repeat("x", room+1)), "Content-Type", "application/json").
 		wantProblem(t, http.StatusRequestEntityTooLarge, "")
 	last := fmt.Sprintf("{"+member+"}]", 3, strings.Repeat("y", room))
 	b.send("POST", "/events", "["+strings.Repeat(" ", 16<<20-1-len(last))+last, "Content-Type", batched).wantJSON(t, http.StatusOK, nil)
 	lines := b.send("GET", "/events", "", "Accept", "application/x-ndjson").body
-	if first, second, _ := strings.Cut(lines, "\n"); len(first) != service.MaxBody || len(second) != service.MaxBody+1 {
+	if first, second, _ := strings.Cut(lines, "\n"); len(first) != web.MaxBody || len(second) != web.MaxBody+1 {
 		t.Errorf("the lines have %d and %d bytes", len(first), len(second)-1)
 	}
 }

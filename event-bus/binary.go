@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // isBinary tells whether a request's headers are those of an event in
@@ -21,7 +21,7 @@ func isBinary(h http.Header) bool { return h.Get("Ce-Specversion") != "" || h.Ge
 // readBinary reads an event in CloudEvents' binary mode (HTTP protocol binding
 // 1.0.2, section 3.1): attributes in headers, the data as body.
 func readBinary(w http.ResponseWriter, r *http.Request) (e event.Event, err error) {
-	body, mediaType, err := service.ReadBody(w, r, service.MaxBody)
+	body, mediaType, err := web.ReadBody(w, r, web.MaxBody)
 	if err != nil {
 		return e, err
 	}
@@ -33,7 +33,7 @@ func readBinary(w http.ResponseWriter, r *http.Request) (e event.Event, err erro
 		}
 		value, err := url.PathUnescape(unquote(values[0]))
 		if err != nil || !utf8.ValidString(value) {
-			return e, service.NewProblem(http.StatusBadRequest, "The header %q is not percent-encoded UTF-8.", name)
+			return e, web.NewProblem(http.StatusBadRequest, "The header %q is not percent-encoded UTF-8.", name)
 		}
 		switch attribute {
 		case "specversion":
@@ -88,7 +88,7 @@ func putData(e *event.Event, extensions map[string]string, body []byte, mediaTyp
 	case len(body) == 0:
 	case mediaType == "" || mediaType == plainJSON || strings.HasSuffix(mediaType, "+json"):
 		if !jsontext.Value(body).IsValid() {
-			return service.NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8.")
+			return web.NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8.")
 		}
 		e.Data = body
 	case strings.HasPrefix(mediaType, "text/") && utf8.Valid(body):

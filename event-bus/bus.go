@@ -12,7 +12,7 @@ import (
 	"miniblog/event-bus/eventlog"
 	"miniblog/event-bus/push"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // bus answers the routes of the event bus.
@@ -23,8 +23,8 @@ type bus struct {
 	batchMemory *semaphore.Weighted
 }
 
-func (b *bus) routes() map[string]service.Handler {
-	return map[string]service.Handler{
+func (b *bus) routes() map[string]web.Handler {
+	return map[string]web.Handler{
 		"POST /events":                    b.publish,
 		"GET /events":                     b.fetch,
 		"GET /subscribers":                b.subscribers,
@@ -38,7 +38,7 @@ func (b *bus) subscribers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return service.WriteJSON(w, http.StatusOK, list)
+	return web.WriteJSON(w, http.StatusOK, list)
 }
 
 // replay delivers again what came after a sequence.
@@ -46,23 +46,23 @@ func (b *bus) replay(w http.ResponseWriter, r *http.Request) error {
 	var request struct {
 		After sequenceOrNumber `json:"after"`
 	}
-	if err := service.ReadJSON(w, r, &request); err != nil {
+	if err := web.ReadJSON(w, r, &request); err != nil {
 		return err
 	}
 	after, err := event.ParseSequence(string(request.After))
 	if err != nil {
-		return service.Invalid("after", "Say from where, with a whole number: {\"after\": 0} delivers everything again.")
+		return web.Invalid("after", "Say from where, with a whole number: {\"after\": 0} delivers everything again.")
 	}
 	status, err := b.pusher.Replay(r.Context(), r.PathValue("name"), after)
 	switch {
 	case errors.Is(err, push.ErrUnknown):
-		return service.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")
+		return web.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")
 	case errors.Is(err, push.ErrAhead):
-		return service.Invalid("after", "The log ends at event %d.", b.log.Last())
+		return web.Invalid("after", "The log ends at event %d.", b.log.Last())
 	case err != nil:
 		return err
 	}
-	return service.WriteJSON(w, http.StatusOK, status)
+	return web.WriteJSON(w, http.StatusOK, status)
 }
 
 // sequenceOrNumber is the text of a sequence in a request: people write 42,

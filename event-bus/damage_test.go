@@ -13,7 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"miniblog/event-bus/eventlog"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // segment returns the file of a log that has one.
@@ -117,7 +117,7 @@ func TestPublisherIsToldWhatTheDiskDoes(t *testing.T) {
 		{fmt.Errorf("writing: %w", eventlog.ErrFull), http.StatusInsufficientStorage},
 		{fmt.Errorf("%w: input/output error", eventlog.ErrReadOnly), http.StatusServiceUnavailable},
 	} {
-		var p *service.Problem
+		var p *web.Problem
 		if err := refused(test.err); !errors.As(err, &p) || p.Status != test.status || p.RetryAfter == 0 || !errors.Is(err, test.err) || strings.Contains(p.Detail, "error") {
 			t.Errorf("%v became %+v", test.err, p)
 		}
@@ -136,7 +136,7 @@ func TestPublisherIsToldWhatTheDiskDoes(t *testing.T) {
 			r := httptest.NewRequest("POST", "/events", strings.NewReader(`{"type":"T"}`))
 			r.Header.Set("Content-Type", "application/json")
 			w := httptest.NewRecorder()
-			service.Handler(b.publish).ServeHTTP(w, r)
+			web.Handler(b.publish).ServeHTTP(w, r)
 			return w
 		}
 		if w := publish(); w.Code != http.StatusOK {
@@ -149,7 +149,7 @@ func TestPublisherIsToldWhatTheDiskDoes(t *testing.T) {
 			t.Error("there is no Retry-After")
 		}
 		w = httptest.NewRecorder()
-		service.Handler(b.fetch).ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+		web.Handler(b.fetch).ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
 		reply{status: w.Code, header: w.Header(), body: w.Body.String()}.wantJSON(t, http.StatusOK, nil)
 	})
 }

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"sync"
 
+	"miniblog/internal/web"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-
-	"miniblog/internal/service"
 )
 
 // acceptedEncoding returns zstd, gzip or "", the best that the request accepts
@@ -37,7 +37,7 @@ func acceptedEncoding(r *http.Request) string {
 
 // newBody returns a writer of an answer in the given encoding. Close ends the
 // encoding; it must be called for the answer to be whole.
-func newBody(stream *service.Stream, header http.Header, encoding string) io.WriteCloser {
+func newBody(stream *web.Stream, header http.Header, encoding string) io.WriteCloser {
 	pool, ok := encoders[encoding]
 	if !ok {
 		return plainBody{stream}

@@ -15,7 +15,7 @@ import (
 
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // maxWait is the longest that a fetch may wait for something to come.
@@ -32,22 +32,22 @@ type query struct {
 func parseQuery(text string) (q query, err error) {
 	v, err := url.ParseQuery(text)
 	if err != nil { // what cannot be read must not be taken for "everything"
-		return q, service.NewProblem(http.StatusBadRequest, "The query cannot be read: %.100v.", err)
+		return q, web.NewProblem(http.StatusBadRequest, "The query cannot be read: %.100v.", err)
 	}
 	if text := v.Get("after"); text != "" {
 		if q.after, err = event.ParseSequence(text); err != nil {
-			return q, service.Invalid("after", "The parameter after=%v.", err)
+			return q, web.Invalid("after", "The parameter after=%v.", err)
 		}
 	}
 	q.limit = math.MaxUint64
 	if text := v.Get("limit"); text != "" {
 		if q.limit, err = strconv.ParseUint(text, 10, 63); err != nil || q.limit == 0 {
-			return q, service.Invalid("limit", "The limit must be a whole number from 1 up.")
+			return q, web.Invalid("limit", "The limit must be a whole number from 1 up.")
 		}
 	}
 	if text := v.Get("wait"); text != "" {
 		if q.wait, err = time.ParseDuration(text); err != nil || q.wait < 0 || q.wait > maxWait {
-			return q, service.Invalid("wait", "The wait must be a duration from 0s to 60s, such as 30s.")
+			return q, web.Invalid("wait", "The wait must be a duration from 0s to 60s, such as 30s.")
 		}
 	}
 	for t := range strings.SplitSeq(v.Get("type"), ",") {
@@ -71,7 +71,7 @@ func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(b.stopping, cancel)() // a wait must not hold up a stop
-	a := &answer{log: b.log, header: w.Header(), out: service.NewStream(w), query: q, encoding: acceptedEncoding(r)}
+	a := &answer{log: b.log, header: w.Header(), out: web.NewStream(w), query: q, encoding: acceptedEncoding(r)}
 	a.header.Set("Event-Log", b.log.ID())
 	a.header.Set("Cache-Control", "no-cache")
 	a.header.Add("Vary", "Accept, Accept-Encoding")
@@ -83,7 +83,7 @@ func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
 	case strings.Contains(accept, "text/event-stream"):
 		if id := r.Header.Get("Last-Event-ID"); id != "" {
 			if a.query.after, err = event.ParseSequence(id); err != nil {
-				return service.Invalid("Last-Event-ID", "The header Last-Event-ID: %v.", err)
+				return web.Invalid("Last-Event-ID", "The header Last-Event-ID: %v.", err)
 			}
 		}
 		return a.follow(ctx)
@@ -101,7 +101,7 @@ func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
 type answer struct {
 	log      *eventlog.Log
 	header   http.Header
-	out      *service.Stream
+	out      *web.Stream
 	query    query
 	encoding string
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // wantRefusal holds that whatever comes from outside is refused with a problem
 // of the 4xx, never with an error that is ours.
 func wantRefusal(t *testing.T, err error) {
 	t.Helper()
-	var p *service.Problem
+	var p *web.Problem
 	if !errors.As(err, &p) || p.Status/100 != 4 || p.Detail == "" {
 		t.Errorf("refused with %v", err)
 	}
 	w := httptest.NewRecorder()
-	service.WriteProblem(w, p)
+	web.WriteProblem(w, p)
 	if !jsontext.Value(w.Body.Bytes()).IsValid() || w.Body.Len() > 2<<10 {
 		t.Errorf("the answer is %q", w.Body)
 	}
@@ -34,7 +34,7 @@ func wantRefusal(t *testing.T, err error) {
 // keep and every reader can use.
 func wantLine(t *testing.T, line []byte) {
 	t.Helper()
-	if !jsontext.Value(line).IsValid() || bytes.ContainsAny(line, "\r\n") || len(line) > service.MaxBody {
+	if !jsontext.Value(line).IsValid() || bytes.ContainsAny(line, "\r\n") || len(line) > web.MaxBody {
 		t.Fatalf("the line is %q", line)
 	}
 	head, ok := event.ReadHead(line)

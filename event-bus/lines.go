@@ -11,17 +11,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // readLine reads an event as a line of the log. What was sent as a line is
 // taken as it stands, in body. Its errors are problems.
 func readLine(body []byte) ([]byte, error) {
-	if line, rest, ok := event.TakeLine(body); ok && len(line) <= service.MaxBody && len(skipSpace(rest)) == 0 {
+	if line, rest, ok := event.TakeLine(body); ok && len(line) <= web.MaxBody && len(skipSpace(rest)) == 0 {
 		return line, nil
 	}
 	var e event.Event
-	if err := service.DecodeJSON(body, &e); err != nil {
+	if err := web.DecodeJSON(body, &e); err != nil {
 		return nil, err
 	}
 	return appendLine(make([]byte, 0, envelope+len(e.Data)+len(e.Extensions)), &e)
@@ -33,11 +33,11 @@ func readLines(body []byte) ([][]byte, error) {
 		return lines, nil
 	}
 	var events batch
-	if err := service.DecodeJSON(body, &events); err != nil {
+	if err := web.DecodeJSON(body, &events); err != nil {
 		return nil, err
 	}
 	if len(events) == 0 {
-		return nil, service.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
+		return nil, web.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
 	}
 	lines := make([][]byte, len(events))
 	all := make([]byte, 0, len(body)+envelope*len(events))
@@ -57,7 +57,7 @@ func takeLines(body []byte) (lines [][]byte, ok bool) {
 	rest := skipSpace(body)
 	for before := byte('['); len(rest) > 0 && rest[0] == before; before = ',' {
 		line, after, ok := event.TakeLine(rest[1:])
-		if !ok || len(line) > service.MaxBody || len(lines) == maxEvents {
+		if !ok || len(line) > web.MaxBody || len(lines) == maxEvents {
 			return nil, false
 		}
 		lines, rest = append(lines, line), after
@@ -78,14 +78,14 @@ func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		if err := dec.SkipValue(); err != nil {
 			return err
 		}
-		return service.NewProblem(http.StatusBadRequest, "The body must be a JSON array of events.")
+		return web.NewProblem(http.StatusBadRequest, "The body must be a JSON array of events.")
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
 	for dec.PeekKind() != ']' {
 		if len(*b) == maxEvents {
-			return service.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", maxEvents)
+			return web.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", maxEvents)
 		}
 		*b = append(*b, event.Event{})
 		if err := (*b)[len(*b)-1].UnmarshalJSONFrom(dec); err != nil {
@@ -107,15 +107,15 @@ func appendLine(lines []byte, e *event.Event) ([]byte, error) {
 	}
 	start := len(lines)
 	lines, err := event.AppendLine(lines, e)
-	if size := len(lines) - start; err == nil && size > service.MaxBody { // no subscriber would take it
-		err = service.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, service.MaxBody)
+	if size := len(lines) - start; err == nil && size > web.MaxBody { // no subscriber would take it
+		err = web.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, web.MaxBody)
 	}
 	return lines, err
 }
 
 // at says which event of a batch has a problem.
 func at(i int, err error) error {
-	var p *service.Problem
+	var p *web.Problem
 	if errors.As(err, &p) {
 		p.Field = strings.TrimSuffix(fmt.Sprintf("%d/%s", i, p.Field), "/")
 	}
@@ -128,10 +128,10 @@ func complete(e *event.Event) error {
 		e.SpecVersion = "1.0"
 	}
 	if e.SpecVersion != "1.0" {
-		return service.Invalid("specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
+		return web.Invalid("specversion", "The specversion must be 1.0, the version of CloudEvents that is spoken here.")
 	}
 	if e.Type == "" {
-		return service.Invalid("type", "The type is missing: say what happened, such as PostCreated.")
+		return web.Invalid("type", "The type is missing: say what happened, such as PostCreated.")
 	}
 	if e.ID == "" {
 		e.ID = event.NewID()
@@ -142,14 +142,14 @@ func complete(e *event.Event) error {
 	if e.Time == "" {
 		e.Time = event.Time(time.Now())
 	} else if _, err := time.Parse(time.RFC3339, e.Time); err != nil {
-		return service.Invalid("time", "The time must be written as RFC 3339 has it, such as %s.", time.Now().UTC().Format(time.RFC3339))
+		return web.Invalid("time", "The time must be written as RFC 3339 has it, such as %s.", time.Now().UTC().Format(time.RFC3339))
 	}
 	for _, f := range [...]struct{ name, value string }{{"id", e.ID}, {"type", e.Type}, {"source", e.Source}, {"subject", e.Subject}} {
 		if len(f.value) > event.MaxID {
-			return service.Invalid(f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
+			return web.Invalid(f.name, "The %s is too long: it has %d bytes, and at most %d are allowed.", f.name, len(f.value), event.MaxID)
 		}
 		if strings.IndexByte(f.value, 0) >= 0 {
-			return service.Invalid(f.name, "The %s contains a NUL character, which is not allowed.", f.name)
+			return web.Invalid(f.name, "The %s contains a NUL character, which is not allowed.", f.name)
 		}
 	}
 	e.Sequence = 0 // the log's to give

@@ -11,7 +11,7 @@ import (
 
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // The media types of an event, the course's own and CloudEvents' (JSON event
@@ -65,12 +65,12 @@ func (b *bus) publish(w http.ResponseWriter, r *http.Request) error {
 		}
 		return b.storeOne(w, r, line)
 	}
-	body, _, err := service.ReadBody(w, r, service.MaxBody, plainJSON, structured, batched)
+	body, _, err := web.ReadBody(w, r, web.MaxBody, plainJSON, structured, batched)
 	if err != nil {
 		return err
 	}
 	if kind := jsontext.Value(body).Kind(); kind == '[' {
-		return service.NewProblem(http.StatusBadRequest, "The body is an array: send a batch with the header \"Content-Type: %s\".", batched)
+		return web.NewProblem(http.StatusBadRequest, "The body is an array: send a batch with the header \"Content-Type: %s\".", batched)
 	}
 	line, err := readLine(body)
 	if err != nil {
@@ -85,12 +85,12 @@ func (b *bus) storeOne(w http.ResponseWriter, r *http.Request, line []byte) erro
 		return refused(err)
 	}
 	id, _ := event.ReadID(line)
-	return service.WriteJSON(w, http.StatusOK, receipt{"OK", string(id), positions[0].Sequence, positions[0].Duplicate})
+	return web.WriteJSON(w, http.StatusOK, receipt{"OK", string(id), positions[0].Sequence, positions[0].Duplicate})
 }
 
 // publishBatch stores an array of events, all or none.
 func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
-	if weight := r.ContentLength; weight < 0 || weight > service.MaxBody { // up to there it is a body like any other
+	if weight := r.ContentLength; weight < 0 || weight > web.MaxBody { // up to there it is a body like any other
 		if weight < 0 || weight > maxBatch {
 			weight = maxBatch
 		}
@@ -100,7 +100,7 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 		defer b.batchMemory.Release(weight)
 	}
 	buf := batchBodies.Get().(*[]byte)
-	body, _, err := service.ReadBodyInto(*buf, w, r, maxBatch, batched)
+	body, _, err := web.ReadBodyInto(*buf, w, r, maxBatch, batched)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (b *bus) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	}
 	*buf = body
 	batchBodies.Put(buf) // and not after an error: the log may still look at it
-	return service.WriteJSON(w, http.StatusOK, batchAnswer(positions))
+	return web.WriteJSON(w, http.StatusOK, batchAnswer(positions))
 }
 
 // batchBodies hold the bodies of batches: half a megabyte that need not be
@@ -137,12 +137,12 @@ func batchAnswer(positions []eventlog.Position) batchReceipt {
 
 // refused says why the log did not take an event.
 func refused(err error) error {
-	var p *service.Problem
+	var p *web.Problem
 	switch {
 	case errors.Is(err, eventlog.ErrFull):
-		p = service.NewProblem(http.StatusInsufficientStorage, "The disk of the event bus is full. Make room, then send the event again.")
+		p = web.NewProblem(http.StatusInsufficientStorage, "The disk of the event bus is full. Make room, then send the event again.")
 	case errors.Is(err, eventlog.ErrReadOnly):
-		p = service.NewProblem(http.StatusServiceUnavailable, "The event bus takes no events until it is started again; its log says why. Reading goes on.")
+		p = web.NewProblem(http.StatusServiceUnavailable, "The event bus takes no events until it is started again; its log says why. Reading goes on.")
 	default:
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // moderation answers the requests.
@@ -28,7 +28,7 @@ func (m *moderation) receive(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return service.WriteJSON(w, http.StatusOK, struct{}{})
+	return web.WriteJSON(w, http.StatusOK, struct{}{})
 }
 
 func (m *moderation) react(ctx context.Context, cause *event.Event) error {

@@ -7,6 +7,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 func main() { service.Main("moderation", "localhost:4003", open) }
@@ -18,5 +19,5 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	m := &moderation{bus: bus.New(url), terms: terms}
-	return &service.Service{Routes: map[string]service.Handler{"POST /events": m.receive}}, nil
+	return &service.Service{Routes: map[string]web.Handler{"POST /events": m.receive}}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 const (
@@ -32,14 +32,14 @@ func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		Title string `json:"title"`
 	}
-	if err := service.ReadJSON(w, r, &in); err != nil {
+	if err := web.ReadJSON(w, r, &in); err != nil {
 		return err
 	}
-	title, err := service.Text("title", in.Title, maxTitle)
+	title, err := web.Text("title", in.Title, maxTitle)
 	if err != nil {
 		return err
 	}
-	key, err := service.Key(r)
+	key, err := web.Key(r)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
 		if done, err := p.same(r.Context(), post); err != nil {
 			return err
 		} else if done {
-			return service.WriteJSON(w, http.StatusCreated, post)
+			return web.WriteJSON(w, http.StatusCreated, post)
 		}
 	}
 	e := event.New(post.ID, "/posts", event.PostCreated, post.ID, post)
@@ -64,12 +64,12 @@ func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
 		if done, err := p.same(r.Context(), post); err != nil {
 			return err
 		} else if !done {
-			return service.Unavailable(time.Second, nil, "The post of this Idempotency-Key is not known here yet. Try again in a moment.")
+			return web.Unavailable(time.Second, nil, "The post of this Idempotency-Key is not known here yet. Try again in a moment.")
 		}
 	} else {
 		slog.Info("post created", "post", post.ID, "event", e.ID, "sequence", receipt.Sequence.String())
 	}
-	return service.WriteJSON(w, http.StatusCreated, post)
+	return web.WriteJSON(w, http.StatusCreated, post)
 }
 
 // same tells whether post was created already. With another title it was
@@ -78,7 +78,7 @@ func (p *posts) same(ctx context.Context, post event.Post) (done bool, err error
 	err = p.view.Read(ctx, func(tx *projection.Tx) error {
 		title, known, err := find(tx, post.ID)
 		if err == nil && known && title != post.Title {
-			return service.Invalid("Idempotency-Key", "This Idempotency-Key was used for a post with another title. Use a new key for a new post.")
+			return web.Invalid("Idempotency-Key", "This Idempotency-Key was used for a post with another title. Use a new key for a new post.")
 		}
 		done = known
 		return err
@@ -89,7 +89,7 @@ func (p *posts) same(ctx context.Context, post event.Post) (done bool, err error
 // list answers GET /posts.
 func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	limit, err := service.Limit(query, defaultLimit, maxLimit)
+	limit, err := web.Limit(query, defaultLimit, maxLimit)
 	if err != nil {
 		return err
 	}
@@ -103,9 +103,9 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if more {
-		service.LinkNext(w.Header(), r.URL, limit, "before", posts[len(posts)-1].ID)
+		web.LinkNext(w.Header(), r.URL, limit, "before", posts[len(posts)-1].ID)
 	}
-	service.WriteBody(w, http.StatusOK, "application/json", render(posts))
+	web.WriteBody(w, http.StatusOK, "application/json", render(posts))
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/projection"
 	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 func main() { service.Main("posts", "localhost:4000", open) }
@@ -26,7 +27,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	}
 	posts := &posts{bus: client, view: view}
 	return &service.Service{
-		Routes: map[string]service.Handler{
+		Routes: map[string]web.Handler{
 			"POST /posts/create": posts.create,
 			"GET /posts":         posts.list,
 			"POST /events":       view.Receive,

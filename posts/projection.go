@@ -5,7 +5,7 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // schema: n is the order in which posts came; newest first is descending n.
@@ -52,7 +52,7 @@ func page(tx *projection.Tx, limit int, before string) (posts []event.Post, more
 			return nil, false, err
 		}
 		if !known {
-			return nil, false, service.Invalid("before", "There is no post %.140q to list the posts before.", before)
+			return nil, false, web.Invalid("before", "There is no post %.140q to list the posts before.", before)
 		}
 	}
 	rows, err := tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT ?", end, limit+1)

@@ -8,7 +8,7 @@ import (
 	"miniblog/internal/feed"
 	"miniblog/internal/pagecache"
 	"miniblog/internal/projection"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // query answers the requests.
@@ -36,7 +36,7 @@ type selection struct {
 // list answers GET /posts.
 func (q *query) list(w http.ResponseWriter, r *http.Request) error {
 	params := r.URL.Query()
-	limit, err := service.Limit(params, 100, 1000) // the default, the most
+	limit, err := web.Limit(params, 100, 1000) // the default, the most
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"miniblog/internal/feed"
 	"miniblog/internal/projection"
 	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 func main() { service.Main("query", "localhost:4002", open) }
@@ -32,7 +33,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	}
 	q.view, q.feed = view, feed.New(view.Checkpoint())
 	return &service.Service{
-		Routes: map[string]service.Handler{
+		Routes: map[string]web.Handler{
 			"GET /posts":     q.list,
 			"GET /posts/{$}": q.list,
 			"POST /events":   view.Receive,

@@ -9,7 +9,7 @@ import (
 	"miniblog/internal/event"
 	"miniblog/internal/pagecache"
 	"miniblog/internal/projection"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 const (
@@ -17,8 +17,7 @@ const (
 	maxBody       = 4 << 20 // bytes after which a page ends before its limit
 )
 
-// render reads and writes a page of posts: an object keyed by id, newest
-// first.
+// render reads and writes a page of posts: an object by id, newest first.
 func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache.Page, error) {
 	header := http.Header{}
 	body := append(make([]byte, 0, 8<<10), '{')
@@ -34,7 +33,7 @@ func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache
 		}
 		for i, p := range posts {
 			if i == s.limit || len(body) > maxBody {
-				service.LinkNext(header, u, s.limit, "before", posts[i-1].ID)
+				web.LinkNext(header, u, s.limit, "before", posts[i-1].ID)
 				break
 			}
 			if i > 0 {
@@ -67,7 +66,7 @@ func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 			return nil, err
 		}
 		if !known {
-			return nil, service.Invalid("before", "There is no post %.140q to list the posts before.", s.before)
+			return nil, web.Invalid("before", "There is no post %.140q to list the posts before.", s.before)
 		}
 	}
 	query, args := "SELECT n, id, title FROM posts WHERE n < ? AND title IS NOT NULL ORDER BY n DESC LIMIT ?", []any{before, s.limit + 1}

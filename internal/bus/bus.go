@@ -20,7 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // Client speaks to one event bus. It is safe for concurrent use.
@@ -61,18 +61,18 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // checked. Its errors are problems.
 func Receive(w http.ResponseWriter, r *http.Request) (event.Event, error) {
 	var e event.Event
-	body, _, err := service.ReadBody(w, r, service.MaxBody, "application/json", "application/cloudevents+json")
+	body, _, err := web.ReadBody(w, r, web.MaxBody, "application/json", "application/cloudevents+json")
 	if err != nil {
 		return e, err
 	}
-	if err := service.DecodeJSON(body, &e); err != nil {
+	if err := web.DecodeJSON(body, &e); err != nil {
 		return e, err
 	}
 	if e.Type == "" {
-		return e, service.Invalid("type", "The event's type is missing: send {\"type\": …, \"data\": …}.")
+		return e, web.Invalid("type", "The event's type is missing: send {\"type\": …, \"data\": …}.")
 	}
 	if err := e.Check(); err != nil {
-		return e, service.Invalid("data", "The event cannot be used: %v.", err)
+		return e, web.Invalid("data", "The event cannot be used: %v.", err)
 	}
 	return e, nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // How long a publication is tried: whoever waits for it gets an answer within
@@ -141,7 +141,7 @@ func (c *Client) send(ctx context.Context) {
 		case err == nil:
 			pause.Reset()
 		case errors.As(err, &refused) && refused.final() && len(batch) == 1:
-			batch[0].finish(&service.Problem{Type: "about:blank", Title: http.StatusText(http.StatusBadGateway), Status: http.StatusBadGateway,
+			batch[0].finish(&web.Problem{Type: "about:blank", Title: http.StatusText(http.StatusBadGateway), Status: http.StatusBadGateway,
 				Detail: fmt.Sprintf("The event bus refused the event with %d: %s", refused.status, refused.detail), Cause: err})
 		case errors.As(err, &refused) && refused.final(), errors.Is(err, errNoBatches):
 			c.outbox.setBatches(false) // one by one, so that each gets its own answer
@@ -168,7 +168,7 @@ func expire(batch []*publication, cause error) []*publication {
 			left = append(left, p)
 			continue
 		}
-		p.finish(service.Unavailable(2*time.Second, cause,
+		p.finish(web.Unavailable(2*time.Second, cause,
 			"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why))
 	}
 	return left
@@ -248,7 +248,7 @@ func (c *Client) post(ctx context.Context, contentType string, body []byte, answ
 	if resp.StatusCode/100 != 2 {
 		return refusal(resp)
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, service.MaxBody))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, web.MaxBody))
 	if err != nil {
 		return fmt.Errorf("reading the event bus's answer: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 const batches = "application/cloudevents-batch+json"
@@ -86,7 +86,7 @@ func TestUnreachableBusIsA503WithinFiveSeconds(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
 			_, err := client(t, b).Publish(t.Context(), newEvent("a"))
-			var p *service.Problem
+			var p *web.Problem
 			if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable || p.RetryAfter <= 0 {
 				t.Errorf("error %v", err)
 			}
@@ -100,7 +100,7 @@ func TestUnreachableBusIsA503WithinFiveSeconds(t *testing.T) {
 func TestWhatTheBusRefusesIsNotTriedAgain(t *testing.T) {
 	b := bustest.New(t)
 	_, err := client(t, b).Publish(t.Context(), newEvent(strings.Repeat("x", 129)))
-	var p *service.Problem
+	var p *web.Problem
 	if !errors.As(err, &p) || p.Status != http.StatusBadGateway || !strings.Contains(p.Detail, "The id is too long") {
 		t.Errorf("error %v", err)
 	}
@@ -174,7 +174,7 @@ func TestOneBadEventDoesNotSpoilItsBatch(t *testing.T) {
 	if errs[0] != nil || errs[2] != nil || receipts[0].Sequence == 0 || receipts[2].Sequence == 0 {
 		t.Errorf("the good ones: %+v, %v", receipts, errs)
 	}
-	var p *service.Problem
+	var p *web.Problem
 	if !errors.As(errs[1], &p) || p.Status != http.StatusBadGateway {
 		t.Errorf("the bad one: %v", errs[1])
 	}

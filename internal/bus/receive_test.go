@@ -9,7 +9,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 func receive(body, contentType string) (event.Event, error) {
@@ -46,7 +46,7 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		e, err := receive(body, "application/json")
-		var p *service.Problem
+		var p *web.Problem
 		switch {
 		case err == nil && (e.Type == "" || e.Check() != nil):
 			t.Errorf("%q is taken for %+v", body, e)

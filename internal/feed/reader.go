@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 const (
@@ -29,7 +29,7 @@ func (f *Feed) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	if text != "" {
 		after, err := event.ParseSequence(text)
 		if err != nil {
-			return service.Invalid(field, "The %s cannot be used: %v.", field, err)
+			return web.Invalid(field, "The %s cannot be used: %v.", field, err)
 		}
 		start, reader.after = reader.resume, after
 	}
@@ -41,7 +41,7 @@ func (f *Feed) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx must pass it on at once
 	if r.Method != http.MethodHead {
-		reader.run(ctx, service.NewStream(w), start())
+		reader.run(ctx, web.NewStream(w), start())
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ var alive = []byte(": alive\n\n")
 
 // run sends text, and then changes until ctx ends or the reader is gone, or so
 // slow that changes it has not seen are forgotten.
-func (r *reader) run(ctx context.Context, out *service.Stream, text []byte) {
+func (r *reader) run(ctx context.Context, out *web.Stream, text []byte) {
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	lag := time.NewTimer(lagLimit)

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"sync"
 
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // What a cache holds at most; beyond, it starts over.
@@ -51,7 +51,7 @@ func (p *Page) Send(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	service.WriteBody(w, http.StatusOK, "application/json", p.body)
+	web.WriteBody(w, http.StatusOK, "application/json", p.body)
 }
 
 // known tells whether an If-None-Match names etag (RFC 9110, section 13.1.2).

@@ -6,7 +6,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
-	"miniblog/internal/service"
+	"miniblog/internal/web"
 )
 
 // Receive answers POST /events: an event that was pushed, or sent by hand.
@@ -18,7 +18,7 @@ func (p *Projection) Receive(w http.ResponseWriter, r *http.Request) error {
 	if err := p.ApplyNow(e); err != nil {
 		return err
 	}
-	return service.WriteJSON(w, http.StatusOK, struct{}{})
+	return web.WriteJSON(w, http.StatusOK, struct{}{})
 }
 
 // Skip says that an event cannot be applied, because of what it contains.

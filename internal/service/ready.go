@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"miniblog/internal/web"
 )
 
 // askReady asks the service that runs at addr, on this machine, whether it is
@@ -30,7 +32,7 @@ func askReady(ctx context.Context, addr string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, web.MaxBody))
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("it answers %s: %s", resp.Status, answer)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"miniblog/internal/web"
+
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -27,14 +29,14 @@ type server struct {
 func newServer(svc *Service, log *slog.Logger) *server {
 	s := &server{ready: svc.Ready}
 	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", Handler(healthz))
-	mux.Handle("GET /readyz", Handler(s.readyz))
+	mux.Handle("GET /healthz", web.Handler(healthz))
+	mux.Handle("GET /readyz", web.Handler(s.readyz))
 	mux.Handle("GET /metrics", promhttp.Handler())
 	for pattern, handler := range svc.Routes {
 		mux.Handle(pattern, handler)
 	}
 	s.http = http.Server{
-		Handler:           chain(mux, s.lastAnswer, allowOrigins(svc.Origins), observe),
+		Handler:           web.Chain(mux, s.lastAnswer, web.AllowOrigins(svc.Origins), web.Observe),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second, // streams set their own, write by write
@@ -60,20 +62,20 @@ func (s *server) track(conn net.Conn, state http.ConnState) {
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) error {
-	return WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) error {
 	if s.draining.Load() {
-		return Unavailable(time.Second, nil, "The service is stopping.")
+		return web.Unavailable(time.Second, nil, "The service is stopping.")
 	}
 	if s.ready != nil {
 		if err := s.ready(); err != nil {
-			WriteProblem(w, NewProblem(http.StatusServiceUnavailable, "Not ready: %v.", err))
+			web.WriteProblem(w, web.NewProblem(http.StatusServiceUnavailable, "Not ready: %v.", err))
 			return nil // expected while starting: not worth a line of log
 		}
 	}
-	return WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
 // lastAnswer closes connections after their next answer once the service is
@@ -106,7 +108,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("stopping: %w", err)
 	}
-	s.waitForConnections(lastCall)
+	s.waitForConnections(drainGrace)
 	s.silent.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true }) // Shutdown would wait for them
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()

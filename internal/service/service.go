@@ -1,8 +1,9 @@
-// Package service is what every service of the blog shares: its life from
-// start to stop, its configuration, and its manners over HTTP.
+// Package service runs a service: configuration, logs, start, readiness and
+// graceful stop.
 //
-// Its law: a service answers every request, stops only when asked to, and
-// tells in a sentence what is wrong and what to do.
+// Its law: a service stops only when asked to or when it cannot go on; a stop
+// cuts no request off; and a wrong configuration stops the start with a sentence
+// for each value that is wrong.
 package service
 
 import (
@@ -16,22 +17,24 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"miniblog/internal/web"
 )
 
 // How long a stop may take: first connections that are kept alive get a last
 // answer, then what still runs may finish. Together under the 10 s that are
 // promised, and under the 5 s of a local run for anything but a stuck request.
 const (
-	lameDuck  = time.Second
-	lastCall  = 100 * time.Millisecond // for a connection that was taken last to send its request
-	stopLimit = 8 * time.Second
+	lameDuck   = time.Second
+	drainGrace = 100 * time.Millisecond // for the connections accepted last to send their request
+	stopLimit  = 8 * time.Second
 )
 
 // Service is what a service's open function builds. Everything but Routes is
 // optional.
 type Service struct {
 	// Routes are the service's own: patterns of http.ServeMux and who answers.
-	Routes map[string]Handler
+	Routes map[string]web.Handler
 	// Origins are the pages of other origins that a browser may call us from.
 	Origins []string
 	// Ready returns nil once the service is ready, and else what it waits for.

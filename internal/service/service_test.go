@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"miniblog/internal/web"
 )
 
 // running is a service that runs, on a port of its own.
@@ -40,7 +42,7 @@ func start(t testing.TB, open Open) *running {
 }
 
 // serve starts a service that has these routes and nothing else.
-func serve(t testing.TB, routes map[string]Handler) *running {
+func serve(t testing.TB, routes map[string]web.Handler) *running {
 	t.Helper()
 	return start(t, func(context.Context, *Env) (*Service, error) { return &Service{Routes: routes}, nil })
 }
@@ -114,5 +116,5 @@ func (s *running) get(path string) (*http.Response, string) {
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) error {
-	return WriteJSON(w, http.StatusOK, map[string]string{"status": "OK"})
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "OK"})
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"miniblog/internal/web"
 )
 
 func TestStopFinishesWhatRuns(t *testing.T) {
@@ -22,7 +24,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 	var closed atomic.Bool
 	s := start(t, func(context.Context, *Env) (*Service, error) {
 		return &Service{
-			Routes: map[string]Handler{"GET /slow": func(w http.ResponseWriter, r *http.Request) error {
+			Routes: map[string]web.Handler{"GET /slow": func(w http.ResponseWriter, r *http.Request) error {
 				close(entered)
 				<-leave
 				if closed.Load() {
@@ -103,9 +105,9 @@ func TestStopDoesNotWaitForConnectionsThatNeverAsked(t *testing.T) {
 
 func TestStopEndsStreams(t *testing.T) {
 	t.Parallel()
-	stream := func(stopping context.Context, began chan<- struct{}) Handler {
+	stream := func(stopping context.Context, began chan<- struct{}) web.Handler {
 		return func(w http.ResponseWriter, _ *http.Request) error {
-			out := NewStream(w)
+			out := web.NewStream(w)
 			out.Write([]byte("first\n"))
 			out.Flush()
 			close(began)
@@ -127,7 +129,7 @@ func TestStopEndsStreams(t *testing.T) {
 			began, fail := make(chan struct{}), make(chan struct{})
 			s := start(t, func(ctx context.Context, _ *Env) (*Service, error) {
 				return &Service{
-					Routes: map[string]Handler{"GET /stream": stream(ctx, began)},
+					Routes: map[string]web.Handler{"GET /stream": stream(ctx, began)},
 					Background: []func(context.Context) error{func(ctx context.Context) error {
 						select {
 						case <-fail:
@@ -164,9 +166,9 @@ func TestStopEndsStreams(t *testing.T) {
 func TestStopUnderLoadCutsNobodyOff(t *testing.T) {
 	t.Parallel()
 	var served sync.Map
-	s := serve(t, map[string]Handler{"POST /do": func(w http.ResponseWriter, r *http.Request) error {
+	s := serve(t, map[string]web.Handler{"POST /do": func(w http.ResponseWriter, r *http.Request) error {
 		var request struct{ ID string }
-		if err := ReadJSON(w, r, &request); err != nil {
+		if err := web.ReadJSON(w, r, &request); err != nil {
 			return err
 		}
 		served.Store(request.ID, true)
@@ -274,7 +276,7 @@ func TestServiceIsNotReadyWhileItStops(t *testing.T) {
 				}
 				return nil
 			},
-			Routes: map[string]Handler{"GET /slow": func(w http.ResponseWriter, r *http.Request) error {
+			Routes: map[string]web.Handler{"GET /slow": func(w http.ResponseWriter, r *http.Request) error {
 				close(entered)
 				<-leave
 				return ok(w, r)

@@ -1,4 +1,4 @@
-package service
+package web
 
 import (
 	"io"
@@ -13,16 +13,16 @@ import (
 	"github.com/rs/cors"
 )
 
-// chain wraps h in middleware, the first outermost.
-func chain(h http.Handler, middleware ...func(http.Handler) http.Handler) http.Handler {
+// Chain wraps h in middleware, the first outermost.
+func Chain(h http.Handler, middleware ...func(http.Handler) http.Handler) http.Handler {
 	for i := len(middleware) - 1; i >= 0; i-- {
 		h = middleware[i](h)
 	}
 	return h
 }
 
-// allowOrigins answers CORS for the pages at origins; none, no CORS.
-func allowOrigins(origins []string) func(http.Handler) http.Handler {
+// AllowOrigins answers CORS for the pages at origins; none, no CORS.
+func AllowOrigins(origins []string) func(http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
@@ -41,9 +41,9 @@ var requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 	Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30},
 }, []string{"route", "status"})
 
-// observe measures every request, turns the mux's own answers (no such route,
+// Observe measures every request, turns the mux's own answers (no such route,
 // wrong method) into problems, and a panic into a 500.
-func observe(next http.Handler) http.Handler {
+func Observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		a := &answer{ResponseWriter: w, request: r}

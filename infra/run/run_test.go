@@ -182,7 +182,7 @@ var build = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-ldflags=-s -w", "-o", built + "/", "./internal/run"}
+	args := []string{"build", "-ldflags=-s -w", "-o", built + "/", "./infra/run"}
 	for _, p := range blog("", 0) {
 		args = append(args, "./"+p.name)
 	}

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"miniblog/internal/web"
 )
 
 // problemIn expects body to be a problem with the status of its answer.
-func problemIn(t testing.TB, response *http.Response, body string) (p Problem) {
+func problemIn(t testing.TB, response *http.Response, body string) (p web.Problem) {
 	t.Helper()
 	if contentType := response.Header.Get("Content-Type"); contentType != "application/problem+json" {
 		t.Errorf("answered %s with %s", response.Status, contentType)
@@ -34,21 +36,21 @@ func problemIn(t testing.TB, response *http.Response, body string) (p Problem) {
 
 func TestEveryRequestGetsAnAnswerThatHelps(t *testing.T) {
 	t.Parallel()
-	s := serve(t, map[string]Handler{
+	s := serve(t, map[string]web.Handler{
 		"GET /posts":       ok,
 		"POST /posts/{id}": ok,
 		"GET /panic":       func(http.ResponseWriter, *http.Request) error { panic("a mistake") },
 		"GET /error":       func(http.ResponseWriter, *http.Request) error { return errors.New("secret") },
 		"GET /problem": func(http.ResponseWriter, *http.Request) error {
-			return Invalid("field", "The field %q is odd.", "\xff")
+			return web.Invalid("field", "The field %q is odd.", "\xff")
 		},
 		"GET /wrapped": func(http.ResponseWriter, *http.Request) error {
-			return fmt.Errorf("%w", NewProblem(404, "No such thing."))
+			return fmt.Errorf("%w", web.NewProblem(404, "No such thing."))
 		},
 		"GET /unavailable": func(http.ResponseWriter, *http.Request) error {
-			return Unavailable(1200*time.Millisecond, nil, "Later.")
+			return web.Unavailable(1200*time.Millisecond, nil, "Later.")
 		},
-		"GET /unspeakable": func(http.ResponseWriter, *http.Request) error { return NewProblem(422, "This is \xff.") },
+		"GET /unspeakable": func(http.ResponseWriter, *http.Request) error { return web.NewProblem(422, "This is \xff.") },
 		"GET /late": func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("Content-Length", "1")
 			return errors.New("x")
@@ -128,9 +130,9 @@ func TestEveryRequestGetsAnAnswerThatHelps(t *testing.T) {
 
 func TestPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
 	t.Parallel()
-	s := serve(t, map[string]Handler{"GET /half": func(w http.ResponseWriter, _ *http.Request) error {
+	s := serve(t, map[string]web.Handler{"GET /half": func(w http.ResponseWriter, _ *http.Request) error {
 		io.WriteString(w, "[1,")
-		NewStream(w).Flush()
+		web.NewStream(w).Flush()
 		panic("a mistake")
 	}})
 	response, err := s.client.Get("http://" + s.addr + "/half")
@@ -151,8 +153,8 @@ func TestPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
 // or not.
 func TestRequestThatIsGivenUpIsNeverAnsweredAsDone(t *testing.T) {
 	t.Parallel()
-	s := serve(t, map[string]Handler{"POST /work": func(w http.ResponseWriter, r *http.Request) error {
-		if _, _, err := ReadBody(w, r, MaxBody); err != nil {
+	s := serve(t, map[string]web.Handler{"POST /work": func(w http.ResponseWriter, r *http.Request) error {
+		if _, _, err := web.ReadBody(w, r, web.MaxBody); err != nil {
 			return err
 		}
 		<-r.Context().Done()
@@ -168,15 +170,15 @@ func TestRequestThatIsGivenUpIsNeverAnsweredAsDone(t *testing.T) {
 
 func TestBodyThatCannotBeUsedSaysWhy(t *testing.T) {
 	t.Parallel()
-	s := serve(t, map[string]Handler{"POST /post": func(w http.ResponseWriter, r *http.Request) error {
+	s := serve(t, map[string]web.Handler{"POST /post": func(w http.ResponseWriter, r *http.Request) error {
 		var post struct {
 			Title string `json:"title"`
 			Count int    `json:"count"`
 		}
-		if err := ReadJSON(w, r, &post); err != nil {
+		if err := web.ReadJSON(w, r, &post); err != nil {
 			return err
 		}
-		if _, err := Text("title", post.Title, 200); err != nil {
+		if _, err := web.Text("title", post.Title, 200); err != nil {
 			return err
 		}
 		return ok(w, r)
@@ -258,9 +260,9 @@ func TestBodyThatCannotBeUsedSaysWhy(t *testing.T) {
 
 func TestContentLengthThatLies(t *testing.T) {
 	t.Parallel()
-	s := serve(t, map[string]Handler{"POST /post": func(w http.ResponseWriter, r *http.Request) error {
+	s := serve(t, map[string]web.Handler{"POST /post": func(w http.ResponseWriter, r *http.Request) error {
 		var v struct{}
-		if err := ReadJSON(w, r, &v); err != nil {
+		if err := web.ReadJSON(w, r, &v); err != nil {
 			return err
 		}
 		return ok(w, r)
@@ -275,7 +277,7 @@ func TestContentLengthThatLies(t *testing.T) {
 		}
 	})
 	t.Run("more than is allowed", func(t *testing.T) {
-		response, body := send(t, s.dial(), head+"9000000000000000000\r\n\r\n"+strings.Repeat(" ", MaxBody+1))
+		response, body := send(t, s.dial(), head+"9000000000000000000\r\n\r\n"+strings.Repeat(" ", web.MaxBody+1))
 		if problemIn(t, response, body).Status != http.StatusRequestEntityTooLarge {
 			t.Errorf("answered %s", body)
 		}
@@ -301,7 +303,7 @@ func TestContentLengthThatLies(t *testing.T) {
 func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(context.Context, *Env) (*Service, error) {
-		return &Service{Routes: map[string]Handler{"POST /posts/create": ok}, Origins: []string{"http://localhost:3000", "http://posts.com"}}, nil
+		return &Service{Routes: map[string]web.Handler{"POST /posts/create": ok}, Origins: []string{"http://localhost:3000", "http://posts.com"}}, nil
 	})
 	ask := func(t *testing.T, method, origin string, header ...string) *http.Response {
 		t.Helper()
@@ -354,14 +356,14 @@ func TestStreamIsSentByTheKernelFromAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	reached := make(chan io.ReaderFrom, 1)
-	s := serve(t, map[string]Handler{"GET /file": func(w http.ResponseWriter, _ *http.Request) error {
+	s := serve(t, map[string]web.Handler{"GET /file": func(w http.ResponseWriter, _ *http.Request) error {
 		f, err := os.Open(name)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
-		out := NewStream(w)
+		out := web.NewStream(w)
 		from, _ := any(out).(io.ReaderFrom)
 		reached <- from
 		_, err = io.Copy(out, io.LimitReader(f, int64(len(text))))

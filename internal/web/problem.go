@@ -1,4 +1,10 @@
-package service
+// Package web holds the conventions that every service follows over HTTP:
+// handlers that return errors, problems, JSON bodies, paging and streams.
+//
+// Its law: every request gets an answer; an error is a problem (RFC 9457) that
+// says in a sentence what is wrong and what to do, and shows nothing of the
+// program's inside.
+package web
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-// Package deps holds the rules of the architecture that a compiler can check:
+// Package architecture holds the rules of the architecture that a compiler can check:
 // who may import whom, and how large things may grow.
-package deps
+package architecture
 
 import (
 	"bytes"
@@ -22,31 +22,31 @@ const module = "miniblog/"
 // A package that is new has to be entered: where it belongs is a decision.
 var ours = map[string][]string{
 	"internal/event":      {},
-	"internal/service":    {},
-	"internal/bus":        {"internal/event", "internal/service"},
-	"internal/projection": {"internal/bus", "internal/event", "internal/service"},
-	"internal/feed":       {"internal/event", "internal/service"},
-	"internal/pagecache":  {"internal/service"},
+	"internal/web":        {},
+	"internal/service":    {"internal/web"},
+	"internal/bus":        {"internal/event", "internal/web"},
+	"internal/projection": {"internal/bus", "internal/event", "internal/web"},
+	"internal/feed":       {"internal/event", "internal/web"},
+	"internal/pagecache":  {"internal/web"},
 
 	// The log has one owner. The bus is nobody's client.
 	"event-bus/eventlog": {"internal/event"},
 	"event-bus/push":     {"event-bus/eventlog", "internal/event"},
-	"event-bus":          {"event-bus/eventlog", "event-bus/push", "internal/event", "internal/service"},
+	"event-bus":          {"event-bus/eventlog", "event-bus/push", "internal/event", "internal/service", "internal/web"},
 
 	// No service imports another. They share the envelope and the way to the bus.
-	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/service"},
-	"comments": {"internal/bus", "internal/event", "internal/projection", "internal/service"},
-	"query":    {"internal/bus", "internal/event", "internal/feed", "internal/pagecache", "internal/projection", "internal/service"},
+	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/service", "internal/web"},
+	"comments": {"internal/bus", "internal/event", "internal/projection", "internal/service", "internal/web"},
+	"query":    {"internal/bus", "internal/event", "internal/feed", "internal/pagecache", "internal/projection", "internal/service", "internal/web"},
 
 	// A reaction keeps no state: it has no projection.
-	"moderation": {"internal/bus", "internal/event", "internal/service"},
+	"moderation": {"internal/bus", "internal/event", "internal/service", "internal/web"},
 	// The page knows the services by their HTTP routes alone.
-	"client": {"internal/service"},
+	"client": {"internal/service", "internal/web"},
 
 	// Whoever writes a service of their own needs nothing of ours.
 	"examples/statistics": {},
-	"internal/run":        {},
-	"internal/testall":    {},
+	"infra/run":           {},
 }
 
 // forTests are packages that only tests import; what they import is free.
@@ -59,7 +59,7 @@ var theirs = map[string][]string{
 	"github.com/google/uuid":              {"internal/event", "event-bus/eventlog"},
 	"github.com/klauspost/compress":       {"internal/bus", "event-bus", "event-bus/eventlog"},
 	"github.com/prometheus/client_golang": nil,
-	"github.com/rs/cors":                  {"internal/service"},
+	"github.com/rs/cors":                  {"internal/web"},
 	"golang.org/x/sync":                   nil,
 	"golang.org/x/sys":                    nil,
 	"golang.org/x/text":                   {"moderation"},
