@@ -46,11 +46,11 @@ func TestSubscriberThatIsDownLosesNothingAndNoAttempts(t *testing.T) {
 			p.wantStatus("down", "down", func(s Status) bool { return s.State == "down" && s.LastError != "" && s.Lag == uint64(last) })
 			waitFor(t, "some probes", func() (err error) {
 				p.look(0, func(d *dispatcher) {
-					if d.down && d.downtime > 0 && d.inFlight > 1 {
+					if d.state.probing() && d.state.failedProbes > 0 && d.inFlight > 1 {
 						t.Errorf("%d events are under way to a subscriber that is down", d.inFlight)
 					}
-					if d.downtime < 3 {
-						err = fmt.Errorf("%d probes", d.downtime)
+					if d.state.failedProbes < 3 {
+						err = fmt.Errorf("%d probes", d.state.failedProbes)
 					}
 				})
 				return err

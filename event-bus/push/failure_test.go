@@ -153,14 +153,14 @@ func TestRetryAfterIsReadAsItMayBeWritten(t *testing.T) {
 }
 
 func TestBackoffGrowsAndIsBounded(t *testing.T) {
-	d := &dispatcher{config: Config{FirstBackoff: 100 * time.Millisecond, MostBackoff: 30 * time.Second}}
+	b := backoff{first: 100 * time.Millisecond, most: 30 * time.Second}
 	for n := range 200 {
 		full := 30 * time.Second
 		if n < 9 {
 			full = min(full, 100*time.Millisecond<<n)
 		}
 		for range 50 {
-			if wait := d.backoff(n); wait < full/2 || wait > full {
+			if wait := b.wait(n); wait < full/2 || wait > full {
 				t.Fatalf("after %d failures the wait is %v, want %v to %v", n, wait, full/2, full)
 			}
 		}

@@ -4,6 +4,26 @@
 // Its law: an event is delivered at least once, in order within its subject,
 // or becomes a dead letter; the cursor never passes an event that is neither;
 // and no subscriber slows a publisher or another subscriber.
+//
+// A subscriber is in one of five modes (state.go):
+//
+//	mode       what is sent                       what ends it                        and then it is
+//	up         whatever is ready, 16 at once      no connection; or one is cut off    down
+//	                                              before an answer, and nothing got
+//	                                              through since the event was tried
+//	                                              the same, without an answer in time silent
+//	down       one probe, each after a longer     an answer                           up
+//	           wait                               a probe without an answer in time   silent
+//	silent     as down, but what was not tried    an answer                           up
+//	           yet is a probe at once             a probe that is cut off             down
+//	any        as above                           an answer 410                       stopped
+//	stopped    nothing, also after a restart      a replay                            replaying
+//	any        as above                           a replay                            replaying
+//	replaying  nothing                            what was under way has come back    up
+//
+// People are told up, down (silent is one kind of it) or stopped; or broken,
+// which is the log's fault in whatever mode: it cannot be read further
+// (lookahead.go).
 package push
 
 import (
@@ -142,20 +162,15 @@ func (p *Pusher) do(ctx context.Context, d *dispatcher, f func()) error {
 
 func (d *dispatcher) status() Status {
 	s := Status{
-		Name: d.sub.Name, URL: d.sub.URL, Types: append([]string{}, d.sub.Types...), Ordered: d.sub.Ordered == nil || *d.sub.Ordered,
-		Cursor: d.position.Cursor, State: "up", LastError: d.lastError,
+		Name: d.sub.Name, URL: d.sub.URL, Types: append([]string{}, d.sub.Types...), Ordered: d.sub.ordered(),
+		Cursor: d.position.Cursor, State: d.state.name(), LastError: d.lastError,
 		DeadLetterCount: d.position.DeadLetters, DeadLetters: append([]DeadLetter{}, d.store.newest...),
 	}
 	if last := d.config.Log.Last(); last > s.Cursor {
 		s.Lag = uint64(last - s.Cursor)
 	}
-	switch {
-	case d.broken:
+	if d.lookahead.err != nil {
 		s.State = "broken"
-	case d.position.Stopped:
-		s.State = "stopped"
-	case d.down:
-		s.State = "down"
 	}
 	return s
 }

@@ -142,7 +142,7 @@ func TestReplayWhileEventsAreUnderWay(t *testing.T) {
 				mu.Unlock()
 				waitFor(t, "its answer", func() (err error) {
 					p.look(0, func(d *dispatcher) {
-						if d.replayTo != nil && d.inFlight > 3-int(q) {
+						if d.state.mode == modeReplaying && d.inFlight > 3-int(q) {
 							err = fmt.Errorf("%d are under way", d.inFlight)
 						}
 					})
@@ -203,7 +203,7 @@ func TestRetryFromBeforeAReplayIsForgotten(t *testing.T) {
 	}
 	waitFor(t, "the replay to begin", func() (err error) { // what was under way comes again
 		p.look(0, func(d *dispatcher) {
-			if d.replayTo != nil {
+			if d.state.mode == modeReplaying {
 				err = fmt.Errorf("%d are under way", d.inFlight)
 			}
 		})

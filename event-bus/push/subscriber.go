@@ -21,6 +21,9 @@ type Subscriber struct {
 	Timeout Duration `json:"timeout"` // for one answer; 10s
 }
 
+// ordered tells whether events of one subject are delivered one after the other.
+func (s *Subscriber) ordered() bool { return s.Ordered == nil || *s.Ordered }
+
 // Duration is a time.Duration that is written as "10s".
 type Duration time.Duration
 

@@ -19,11 +19,16 @@ type delivery struct {
 	id       string
 	line     []byte
 	lane     *lane
-	attempts int
-	through  int  // how many events had got through when it was last tried
+	attempts int  // that count
 	suspect  bool // its connection was cut off when it was last tried
 	done     bool
+
+	// deliveredBefore is how many events had been delivered when it was first
+	// tried since its last attempt that counted, or untried.
+	deliveredBefore int
 }
+
+const untried = -1
 
 // lane holds the deliveries of one subject, in order. One of them is under way
 // at a time: busy, or waiting for its retry.
@@ -81,7 +86,7 @@ func (w *window) take() *delivery { return w.takeAt(0) }
 
 // takeUntried is take for the lanes whose first delivery was not tried yet.
 func (w *window) takeUntried() *delivery {
-	return w.takeAt(slices.IndexFunc(w.ready, func(l *lane) bool { return l.queue[0].through < 0 }))
+	return w.takeAt(slices.IndexFunc(w.ready, func(l *lane) bool { return l.queue[0].deliveredBefore == untried }))
 }
 
 func (w *window) takeAt(i int) *delivery {

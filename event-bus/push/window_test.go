@@ -75,7 +75,7 @@ func TestWindowKeepsItsPromises(t *testing.T) {
 				if random.IntN(4) == 0 {
 					finished[w.read] = true
 				} else {
-					w.add(&delivery{sequence: w.read, line: make([]byte, random.IntN(100)), through: -1}, string(rune('a'+random.IntN(5))))
+					w.add(&delivery{sequence: w.read, line: make([]byte, random.IntN(100)), deliveredBefore: untried}, string(rune('a'+random.IntN(5))))
 				}
 			case n < 6:
 				d := w.take()
@@ -83,7 +83,7 @@ func TestWindowKeepsItsPromises(t *testing.T) {
 					d = w.takeUntried()
 				}
 				if d != nil {
-					underWay[d], d.through = true, 0
+					underWay[d], d.deliveredBefore = true, 0
 					busy = append(busy, d)
 				}
 			case len(busy) > 0:
