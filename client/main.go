@@ -22,6 +22,9 @@ var embedded embed.FS
 
 func main() { service.Main("client", "localhost:3000", open) }
 
+// configFile tells the page where the services are.
+const configFile = "config.json"
+
 // config is where the page finds the services; "" means its own origin.
 type config struct {
 	Posts    string `json:"posts"`
@@ -50,12 +53,13 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding config.json: %w", err)
 	}
-	where := newAsset("config.json", body)
+	where := newAsset(configFile, body)
 	return &service.Service{Routes: map[string]web.Handler{
-		"GET /config.json": guarded(policy, func(w http.ResponseWriter, r *http.Request) error {
+		"GET /" + configFile: guarded(policy, func(w http.ResponseWriter, r *http.Request) error {
 			where.serve(w, r)
 			return nil
 		}),
 		"GET /": guarded(policy, page.serve),
+		"/":     guarded(policy, page.refuse),
 	}}, nil
 }

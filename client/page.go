@@ -95,6 +95,17 @@ func (p page) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// refuse answers other methods than GET: 404 where there is nothing to GET, so
+// that nobody takes a path of a service that is not there for one of the page.
+func (p page) refuse(w http.ResponseWriter, r *http.Request) error {
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	if _, err := p(path); err != nil && path != "" && path != configFile {
+		return web.NewProblem(http.StatusNotFound, "There is nothing at %.100q. The page is at \"/\".", r.URL.Path)
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	return web.NewProblem(http.StatusMethodNotAllowed, "%s is not possible here; use GET, HEAD.", r.Method)
+}
+
 // missing answers a person with a page and a program with a problem.
 func (p page) missing(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Add("Vary", "Accept")

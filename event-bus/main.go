@@ -57,6 +57,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		Routes:     b.routes(),
 		Origins:    origins,
 		Background: []func(context.Context) error{pusher.Run},
+		Alive:      log.Failure,
 		Close:      log.Close,
 	}, nil
 }

@@ -161,7 +161,7 @@ func TestRequestThatIsGivenUpIsNeverAnsweredAsDone(t *testing.T) {
 		return fmt.Errorf("publishing: %w", r.Context().Err())
 	}})
 	conn := s.dial()
-	io.WriteString(conn, "POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	io.WriteString(conn, "POST /work HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
 	conn.(*net.TCPConn).CloseWrite()
 	if answer, _ := io.ReadAll(conn); len(answer) > 0 {
 		t.Errorf("answered %q", answer)
@@ -267,7 +267,7 @@ func TestContentLengthThatLies(t *testing.T) {
 		}
 		return ok(w, r)
 	}})
-	head := "POST /post HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+	head := "POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
 	t.Run("more than there is", func(t *testing.T) {
 		conn := s.dial()
 		io.WriteString(conn, head+"100\r\n\r\n{}")

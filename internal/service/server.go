@@ -12,40 +12,48 @@ import (
 	"time"
 
 	"miniblog/internal/web"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// server is the HTTP side of a service: the routes that all have, the
-// middleware, and the graceful stop.
+// server is the HTTP side of a service: the middleware, the routes that all
+// services have, and the graceful stop.
 type server struct {
 	http     http.Server
-	ready    func() error
+	admin    http.Server
+	log      *slog.Logger
+	service  *Service
 	draining atomic.Bool
 	open     atomic.Int64 // connections
 	silent   sync.Map     // those of them, net.Conn, that have not sent a request yet
 }
 
-func newServer(svc *Service, log *slog.Logger) *server {
-	s := &server{ready: svc.Ready}
-	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", web.Handler(healthz))
-	mux.Handle("GET /readyz", web.Handler(s.readyz))
-	mux.Handle("GET /metrics", promhttp.Handler())
+func newServer(svc *Service, addrs addresses, log *slog.Logger) *server {
+	s := &server{service: svc, log: log}
+	public, admin := http.NewServeMux(), http.NewServeMux()
 	for pattern, handler := range svc.Routes {
-		mux.Handle(pattern, handler)
+		public.Handle(pattern, handler)
 	}
-	s.http = http.Server{
-		Handler:           web.Chain(mux, s.lastAnswer, web.AllowOrigins(svc.Origins), web.Observe),
+	if addrs.admin == "" {
+		s.addAdminRoutes(public, isLoopback(addrs.public))
+	} else {
+		s.addAdminRoutes(admin, true)
+	}
+	s.http = s.newHTTP(web.Chain(public, s.lastAnswer, web.AllowHosts(addrs.hosts), web.AllowOrigins(svc.Origins), web.Observe))
+	s.http.ConnState = s.track
+	s.admin = s.newHTTP(web.Chain(admin, web.Observe))
+	return s
+}
+
+// newHTTP returns a server with the limits that every server has.
+func (s *server) newHTTP(h http.Handler) http.Server {
+	return http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second, // streams set their own, write by write
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ConnState:         s.track,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	return s
 }
 
 // track follows a connection through its life.
@@ -59,23 +67,6 @@ func (s *server) track(conn net.Conn, state http.ConnState) {
 		s.open.Add(-1)
 	}
 	s.silent.Delete(conn)
-}
-
-func healthz(w http.ResponseWriter, _ *http.Request) error {
-	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
-}
-
-func (s *server) readyz(w http.ResponseWriter, r *http.Request) error {
-	if s.draining.Load() {
-		return web.Unavailable(time.Second, nil, "The service is stopping.")
-	}
-	if s.ready != nil {
-		if err := s.ready(); err != nil {
-			web.WriteProblem(w, web.NewProblem(http.StatusServiceUnavailable, "Not ready: %v.", err))
-			return nil // expected while starting: not worth a line of log
-		}
-	}
-	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
 // lastAnswer closes connections after their next answer once the service is
@@ -92,7 +83,7 @@ func (s *server) lastAnswer(next http.Handler) http.Handler {
 // serve answers requests until ctx ends, and then stops without cutting off
 // one that was accepted: connections get a last answer, and so does whoever
 // comes meanwhile; what waits in the listen queue is taken; and what runs may
-// finish within stopLimit.
+// finish within requestGrace.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	queue := &drainable{Listener: listener}
 	served := make(chan error, 1)
@@ -110,11 +101,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	}
 	s.waitForConnections(drainGrace)
 	s.silent.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true }) // Shutdown would wait for them
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestGrace)
 	defer cancel()
 	if err := s.http.Shutdown(limit); err != nil {
 		s.http.Close()
-		return fmt.Errorf("stopping: requests still ran after %v and were cut off: %w", stopLimit, err)
+		s.log.Warn("requests still ran and were cut off: a reader that does not read, or a client that does not send", "after", requestGrace)
 	}
 	return nil
 }

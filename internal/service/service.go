@@ -21,13 +21,13 @@ import (
 	"miniblog/internal/web"
 )
 
-// How long a stop may take: first connections that are kept alive get a last
-// answer, then what still runs may finish. Together under the 10 s that are
-// promised, and under the 5 s of a local run for anything but a stuck request.
+// How long the parts of a stop may take: together less than the 10 s that are
+// promised, and less than the 5 s of a local run unless a request is stuck.
+// Background functions end within 2 s after them.
 const (
-	lameDuck   = time.Second
-	drainGrace = 100 * time.Millisecond // for the connections accepted last to send their request
-	stopLimit  = 8 * time.Second
+	lameDuck     = time.Second             // for each kept connection to get a last answer, and to empty the listen queue
+	drainGrace   = 100 * time.Millisecond  // for the connections accepted last to send their request
+	requestGrace = 5500 * time.Millisecond // for what runs: a command waits up to 5 s for the bus
 )
 
 // Service is what a service's open function builds. Everything but Routes is
@@ -39,6 +39,8 @@ type Service struct {
 	Origins []string
 	// Ready returns nil once the service is ready, and else what it waits for.
 	Ready func() error
+	// Alive returns an error once only a restart can help.
+	Alive func() error
 	// Background functions run beside the server until their context ends, after
 	// the last answer. An error of one stops the service.
 	Background []func(context.Context) error
@@ -60,7 +62,8 @@ func Main(name, defaultAddr string, open Open) {
 	var err error
 	if len(os.Args) == 2 && os.Args[1] == "ready" {
 		failed = "is not ready"
-		err = askReady(ctx, NewEnv(os.LookupEnv).String("ADDR", defaultAddr))
+		env := NewEnv(os.LookupEnv)
+		err = askReady(ctx, env.String("ADMIN_ADDR", env.String("ADDR", defaultAddr)))
 	} else {
 		err = Run(ctx, name, defaultAddr, os.LookupEnv, open, nil)
 	}
@@ -90,11 +93,7 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 	env := NewEnv(lookup)
 	log := env.logger(name, os.Stderr)
 	slog.SetDefault(log)
-	addr := env.String("ADDR", defaultAddr)
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		env.fail("ADDR", addr, "must be a host and a port, such as localhost:4000 or :4000")
-	}
-	profiles := env.String("PPROF_ADDR", "")
+	addrs := env.addresses(defaultAddr)
 
 	running, stopStreams := context.WithCancel(ctx)
 	defer stopStreams()
@@ -108,28 +107,30 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 	if ctx.Err() != nil {
 		return nil // asked to stop meanwhile
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is in use by another program: stop that one, or set ADDR to another address", addr)
-	}
+	listener, err := listen(ctx, "ADDR", addrs.public)
 	if err != nil {
-		return fmt.Errorf("ADDR=%q: %w", addr, err)
+		return err
+	}
+	server := newServer(svc, addrs, log)
+
+	// The server stops first: what it still answers may need the others.
+	background := newGroup(context.WithoutCancel(ctx))
+	if addrs.admin != "" {
+		admin, err := listen(ctx, "ADMIN_ADDR", addrs.admin)
+		if err != nil {
+			listener.Close()
+			return err
+		}
+		background.Go(func(ctx context.Context) error { return server.serveAdmin(ctx, admin) })
 	}
 	log.Info("listening", "addr", listener.Addr().String())
 	if listening != nil {
 		listening(listener.Addr())
 	}
-
-	// The server stops first: what it still answers may need the others.
-	background := newGroup(context.WithoutCancel(ctx))
 	for _, f := range svc.Background {
 		background.Go(f)
 	}
-	if profiles != "" {
-		background.Go(func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
-	}
 	serving := newGroup(running)
-	server := newServer(svc, log)
 	serving.Go(func(ctx context.Context) error { return server.serve(ctx, listener) })
 	select {
 	case <-serving.ctx.Done():
@@ -142,6 +143,18 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 	err = errors.Join(err, background.Wait())
 	log.Info("stopped")
 	return err
+}
+
+// listen opens a listener at the address that the variable name holds.
+func listen(ctx context.Context, name, addr string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another program: stop that one, or set %s to another address", addr, name)
+	case err != nil:
+		return nil, fmt.Errorf("%s=%q: %w", name, addr, err)
+	}
+	return listener, nil
 }
 
 // group runs functions that stop together: when the context ends, or when the

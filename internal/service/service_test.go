@@ -24,11 +24,18 @@ type running struct {
 
 func start(t testing.TB, open Open) *running {
 	t.Helper()
+	return startWith(t, open)
+}
+
+// startWith is start with environment variables, names and values in turn.
+func startWith(t testing.TB, open Open, environment ...string) *running {
+	t.Helper()
+	lookup := variables(append(environment, "LOG_LEVEL", "ERROR+4")...)
 	ctx, kill := context.WithCancel(context.Background())
 	s := &running{t: t, kill: kill, done: make(chan struct{}), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 	listening := make(chan net.Addr, 1)
 	go func() {
-		s.err = Run(ctx, "test", "localhost:0", variables("LOG_LEVEL", "ERROR+4"), open, func(a net.Addr) { listening <- a })
+		s.err = Run(ctx, "test", "localhost:0", lookup, open, func(a net.Addr) { listening <- a })
 		close(s.done)
 	}()
 	select {

@@ -51,6 +51,8 @@ func TestWrongConfigurationIsSaidInASentenceEach(t *testing.T) {
 		"an address without a port":       {"ADDR", "localhost", `must be a host and a port`},
 		"an address that is not one":      {"ADDR", "localhost:1:2", `must be a host and a port`},
 		"a port that does not exist":      {"ADDR", "localhost:70000", `invalid port`},
+		"an admin address without port":   {"ADMIN_ADDR", "localhost", `must be a host and a port`},
+		"a host with a scheme":            {"ALLOWED_HOSTS", "http://posts.com", `must be names without scheme and port`},
 		"an unknown level":                {"LOG_LEVEL", "loud", `must be debug, info, warn or error`},
 		"an unknown format":               {"LOG_FORMAT", "xml", `must be text or json`},
 		"a relative URL":                  {"EVENT_BUS_URL", "localhost:4005", `must be an absolute URL, such as http://localhost:4005`},

@@ -39,7 +39,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 	go func() { _, body := s.get("/slow"); answered <- body }()
 	<-entered
 	conn := s.dial()
-	send(t, conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	send(t, conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	s.kill()
 	s.waitUntilStopping(conn)
 	close(leave)
@@ -55,7 +55,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 func (s *running) waitUntilStopping(conn net.Conn) {
 	s.t.Helper()
 	waitUntil(s.t, "the service stops", func() bool {
-		response, body := send(s.t, conn, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+		response, body := send(s.t, conn, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		stopping := response.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "stopping")
 		if stopping && !response.Close {
 			s.t.Error("the last answer does not say that it is the last")
@@ -226,7 +226,7 @@ func TestStopUnderLoadCutsNobodyOff(t *testing.T) {
 // service begins to stop, and another one to connect.
 func TestClientsGetALastAnswer(t *testing.T) {
 	t.Parallel()
-	const request = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+	const request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	for range 5 { // their time is a second: a busy machine may miss it
 		s := serve(t, nil)
 		kept := s.dial()
@@ -296,7 +296,7 @@ func TestServiceIsNotReadyWhileItStops(t *testing.T) {
 	}
 
 	conn := s.dial()
-	send(t, conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") // a connection that stays
+	send(t, conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") // a connection that stays
 	go s.client.Get("http://" + s.addr + "/slow")
 	<-entered
 	s.kill()

@@ -3,9 +3,12 @@ package web
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +36,34 @@ func AllowOrigins(origins []string) func(http.Handler) http.Handler {
 		ExposedHeaders: []string{"ETag", "Event-Log", "Event-Sequence", "Event-Sequence-Last", "Link", "Retry-After"},
 		MaxAge:         600,
 	}).Handler
+}
+
+// AllowHosts refuses requests that are addressed to none of hosts, names or IP
+// addresses without a port, with 421; none, and any will do. A browser says
+// which name a page believes it talks to.
+func AllowHosts(hosts []string) func(http.Handler) http.Handler {
+	if len(hosts) == 0 {
+		return func(next http.Handler) http.Handler { return next }
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			name := hostName(r.Host)
+			if name != "" && !slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, name) }) {
+				WriteProblem(w, NewProblem(http.StatusMisdirectedRequest,
+					"This service does not answer for %.100q. If it should, add the name to ALLOWED_HOSTS.", name))
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// hostName returns the name in a Host header, which may have a port.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 }
 
 var requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -79,6 +80,28 @@ func TestAStopCutsNoRequestOff(t *testing.T) {
 			t.Errorf("the post %s was answered with 201 and is not there", body)
 		}
 	}
+}
+
+// Three readers who did not read and a subscriber who did not answer held the
+// bus up for 11 s, and it called that an error.
+func TestAStopWaitsForNobodyWhoIsStuck(t *testing.T) {
+	t.Parallel()
+	silent := harness.FreeAddress(t)
+	listener := harness.Must(net.Listen("tcp", silent))(t)
+	defer listener.Close() // the kernel takes connections that nobody accepts
+	bus := harness.StartBus(t, harness.Subscriber{Name: "silent", URL: "http://" + silent + "/events", Timeout: "60s"})
+	body := `{"type":"Large","data":"` + strings.Repeat("x", 1_000_000) + `"}`
+	for range 16 { // more than a connection's buffers hold
+		harness.Must(harness.Send(t.Context(), http.MethodPost, bus.URL+"/events", body))(t)
+	}
+	for range 3 {
+		conn := harness.Must(net.Dial("tcp", strings.TrimPrefix(bus.URL, "http://")))(t)
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		harness.Must(io.ReadFull(conn, make([]byte, 1)))(t) // the answer has begun
+	}
+	bus.Terminate()
+	bus.AwaitStop()
 }
 
 // load is requests without a pause from several clients until the server is

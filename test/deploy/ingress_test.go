@@ -112,7 +112,7 @@ func (i *ingress) routes(t *testing.T) {
 		{"GET", host + "/posts/%2e%2e%2fevents", "", "client", 404}, // nginx looks at where the dots lead
 
 		// Nobody outside hands an event to anybody.
-		{"POST", host + "/events", `{"type":"PostCreated","data":{}}`, "client", 405},
+		{"POST", host + "/events", `{"type":"PostCreated","data":{}}`, "client", 404},
 		{"GET", host + "/events", "", "client", 404},
 		{"POST", host + "/posts/events", `{"type":"PostCreated","data":{}}`, "comments", 404},
 		{"POST", host + "/posts/../events", `{"type":"PostCreated","data":{}}`, "client", 307}, // to /events,
@@ -129,9 +129,11 @@ func (i *ingress) routes(t *testing.T) {
 }
 
 func (i *ingress) tooLarge(t *testing.T) {
-	service, status, answer := i.ask(t, "POST", "http://posts.com/posts/create", `{"title":"`+strings.Repeat("x", 1<<20)+`"}`)
-	if service != "posts" || status != http.StatusRequestEntityTooLarge || !strings.Contains(answer, `"detail"`) {
-		t.Errorf("%q answered %d: %s", service, status, answer)
+	for _, size := range []int{1 << 20, 3 << 20, 20 << 20} {
+		service, status, answer := i.ask(t, "POST", "http://posts.com/posts/create", `{"title":"`+strings.Repeat("x", size)+`"}`)
+		if service != "posts" || status != http.StatusRequestEntityTooLarge || !strings.Contains(answer, `"detail"`) {
+			t.Errorf("%d bytes: %q answered %d: %s", size, service, status, answer)
+		}
 	}
 }
 

@@ -91,10 +91,11 @@ func nginxLocations(t *testing.T, ingresses map[string]*networkingv1.Ingress, ba
 		for _, match := range matches {
 			fmt.Fprintf(&locations, "\t\tlocation %s {\n\t\t\tproxy_pass http://%s;\n", match, backend(service.Name, service.Port.Number))
 			for name, value := range map[string]string{
-				"client_max_body_size": cmp.Or(annotations[nginxAnnotation+"proxy-body-size"], "1m"),
-				"proxy_buffering":      cmp.Or(annotations[nginxAnnotation+"proxy-buffering"], "on"),
-				"proxy_read_timeout":   cmp.Or(annotations[nginxAnnotation+"proxy-read-timeout"], "60") + "s",
-				"proxy_send_timeout":   cmp.Or(annotations[nginxAnnotation+"proxy-send-timeout"], "60") + "s",
+				"client_max_body_size":    cmp.Or(annotations[nginxAnnotation+"proxy-body-size"], "1m"),
+				"proxy_request_buffering": cmp.Or(annotations[nginxAnnotation+"proxy-request-buffering"], "on"),
+				"proxy_buffering":         cmp.Or(annotations[nginxAnnotation+"proxy-buffering"], "on"),
+				"proxy_read_timeout":      cmp.Or(annotations[nginxAnnotation+"proxy-read-timeout"], "60") + "s",
+				"proxy_send_timeout":      cmp.Or(annotations[nginxAnnotation+"proxy-send-timeout"], "60") + "s",
 			} {
 				fmt.Fprintf(&locations, "\t\t\t%s %s;\n", name, value)
 			}
@@ -118,6 +119,7 @@ func startIngress(t *testing.T) *ingress {
 		blog.Client.Setenv(name, "") // the page calls the host that it came from
 	}
 	for _, p := range blog.Processes() {
+		p.Setenv("ALLOWED_HOSTS", "posts.com") // here they have loopback addresses, in the cluster not
 		p.Start()
 	}
 	blog.AwaitReady()

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"net"
 	"net/url"
 	"path"
 	"reflect"
@@ -190,7 +191,15 @@ func TestProbesMeanWhatTheServicesAnswer(t *testing.T) {
 	m := load(t, "k8s")
 	for _, name := range names {
 		d, container := m.deployment(t, name)
-		port := readProgram(t, name).port
+		// A port of its own, which nothing but the kubelet is led to.
+		port := adminPort(t, name, container)
+		for _, service := range m.services {
+			for _, p := range service.Spec.Ports {
+				if service.Spec.Selector["app"] == name && int(containerPort(container, p.TargetPort)) == port {
+					t.Errorf("%s: the Service %s leads to its metrics and profiles", name, service.Name)
+				}
+			}
+		}
 		for path, probe := range map[string]*corev1.Probe{"/healthz": container.LivenessProbe, "/readyz": container.ReadinessProbe} {
 			if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != path || int(containerPort(container, probe.HTTPGet.Port)) != port {
 				t.Errorf("%s: a probe must ask %s at port %d: %+v", name, path, port, probe)
@@ -211,6 +220,17 @@ func TestProbesMeanWhatTheServicesAnswer(t *testing.T) {
 			t.Errorf("%s: only the bus has a fixed single pod, Recreate, and no sleep before it stops", name)
 		}
 	}
+}
+
+// adminPort returns the port of ADMIN_ADDR, which must not be the one of ADDR.
+func adminPort(t *testing.T, name string, container *corev1.Container) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(valueOf(container, "ADMIN_ADDR"))
+	port, bad := strconv.Atoi(text)
+	if err != nil || bad != nil || port == readProgram(t, name).port {
+		t.Errorf("%s: ADMIN_ADDR is %q", name, valueOf(container, "ADMIN_ADDR"))
+	}
+	return port
 }
 
 func TestMemoryLimitsLeaveRoomForWhatIsNotGo(t *testing.T) {
