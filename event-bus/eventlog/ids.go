@@ -7,14 +7,21 @@ import (
 	"miniblog/internal/event"
 )
 
-// remembered is how many of the newest ids are known for certain.
+// remembered is how many events before an event have ids that it must not have
+// again: exactly these, so that equal histories give equal answers.
 const remembered = 100_000
 
 // ids knows the sequences of the newest ids, so that an id is stored once. It
-// holds between remembered and twice as many, and what came with one group: two
-// generations, the older of which is forgotten at once. It belongs to the writer.
+// belongs to the writer.
+//
+//   - young and old hold between remembered and twice as many, and what came with
+//     one group: the older generation is forgotten at once. find leaves out what
+//     is too old.
+//   - replaced holds what add has replaced since rotate, so that forget can put
+//     it back.
 type ids struct {
 	young, old generation
+	replaced   map[idKey]event.Sequence
 }
 
 // generation is a map with a sketch of its keys: a key whose bit is not set is
@@ -41,11 +48,13 @@ func (k idKey) bit() (word uint32, mask uint64) {
 	return n / 64, 1 << (n % 64)
 }
 
-func (x *ids) find(k idKey) (event.Sequence, bool) {
-	if q, ok := x.young.find(k); ok {
-		return q, true
+// find returns where the id of k is among the remembered events before next.
+func (x *ids) find(k idKey, next event.Sequence) (event.Sequence, bool) {
+	q, ok := x.young.find(k)
+	if !ok {
+		q, ok = x.old.find(k)
 	}
-	return x.old.find(k)
+	return q, ok && next-q <= remembered
 }
 
 func (g *generation) find(k idKey) (q event.Sequence, ok bool) {
@@ -58,6 +67,7 @@ func (g *generation) find(k idKey) (q event.Sequence, ok bool) {
 // rotate forgets the older generation when the younger is large enough; to be
 // called before a group is added.
 func (x *ids) rotate() {
+	clear(x.replaced)
 	if x.young.sequences == nil {
 		x.young = generation{map[idKey]event.Sequence{}, make([]uint64, sketchBits/64)}
 	}
@@ -70,6 +80,12 @@ func (x *ids) rotate() {
 }
 
 func (x *ids) add(k idKey, q event.Sequence) {
+	if before, ok := x.young.find(k); ok {
+		if x.replaced == nil {
+			x.replaced = map[idKey]event.Sequence{}
+		}
+		x.replaced[k] = before
+	}
 	word, mask := k.bit()
 	x.young.sketch[word] |= mask
 	x.young.sequences[k] = q
@@ -78,8 +94,12 @@ func (x *ids) add(k idKey, q event.Sequence) {
 // forget takes keys back that were added since rotate, with first or later.
 func (x *ids) forget(keys []idKey, first event.Sequence) {
 	for _, k := range keys {
-		if x.young.sequences[k] >= first {
-			delete(x.young.sequences, k)
+		if x.young.sequences[k] < first {
+			continue
+		}
+		delete(x.young.sequences, k)
+		if before, ok := x.replaced[k]; ok {
+			x.young.sequences[k] = before
 		}
 	}
 }

@@ -210,9 +210,10 @@ func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
 	for _, r := range group {
 		r.positions = make([]Position, len(r.lines))
 		for i, line := range r.lines {
-			q, stored := l.ids.find(r.keys[i])
+			next := first + event.Sequence(d.count)
+			q, stored := l.ids.find(r.keys[i], next)
 			if !stored {
-				q = first + event.Sequence(d.count)
+				q = next
 				d.count++
 				l.ids.add(r.keys[i], q)
 				event.PutSequence(line, q)
