@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -22,19 +23,19 @@ type SegmentInfo struct {
 // batch to visit and, unless it is nil, each segment to segment. It returns
 // visit's error, or a *Damage for the first event that cannot be read.
 func Check(dir string, visit func(Batch) error, segment func(SegmentInfo)) error {
-	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	unlock, err := lock(dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	fsys := folder(dir)
-	names, err := fsys.List()
+	folder := disk.Dir(dir)
+	names, err := folder.List()
 	if err != nil {
 		return err
 	}
 	r := recovered{readOnly: true}
 	defer r.close()
-	if err := r.load(fsys, names); err != nil {
+	if err := r.load(folder, names); err != nil {
 		return err
 	}
 	if err := r.checkOrder(); err != nil {
@@ -108,7 +109,7 @@ func Repair(dir string) (string, error) {
 // holds of the segment. A crash on the way loses nothing: the log is as damaged
 // as it was, or repaired.
 func (d *Damage) moveAside(dir, aside string) error {
-	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	unlock, err := lock(dir)
 	if err != nil {
 		return err
 	}
@@ -122,48 +123,48 @@ func (d *Damage) moveAside(dir, aside string) error {
 			return err
 		}
 	}
-	if err := errors.Join(folder(aside).SyncDir(), folder(dir).SyncDir()); err != nil {
+	if err := errors.Join(disk.Dir(aside).SyncDir(), disk.Dir(dir).SyncDir()); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(dir, idFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := d.replace(folder(dir)); err != nil {
+	if err := d.replace(disk.Dir(dir)); err != nil {
 		return err
 	}
-	return folder(dir).SyncDir()
+	return disk.Dir(dir).SyncDir()
 }
 
 // replace puts what holds of the damaged segment in its place. Sealed or not,
 // that is a run of batches: an active segment.
-func (d *Damage) replace(dir folder) error {
+func (d *Damage) replace(folder disk.Dir) error {
 	first, sealed, _ := parseName(d.File)
-	head, err := d.head(dir, first)
+	head, err := d.head(folder, first)
 	if err != nil {
 		return err
 	}
 	if len(head) == 0 && !errors.Is(d.Err, errMissing) {
-		return dir.Remove(d.File)
+		return folder.Remove(d.File)
 	}
-	if err := replaceFile(dir, activeName(first), head); err != nil {
+	if err := disk.Replace(folder, activeName(first), head); err != nil {
 		return err
 	}
 	if sealed {
-		return dir.Remove(d.File)
+		return folder.Remove(d.File)
 	}
 	return nil
 }
 
 // head returns the bytes of the damaged segment's batches that hold, up to the
 // event that is damaged.
-func (d *Damage) head(dir folder, first event.Sequence) ([]byte, error) {
+func (d *Damage) head(folder disk.Dir, first event.Sequence) ([]byte, error) {
 	if d.Event < first || errors.Is(d.Err, errMissing) {
 		return nil, nil
 	}
-	if _, err := os.Stat(dir.path(sealedName(first))); err == nil && d.File == activeName(first) {
+	if _, err := os.Stat(folder.Path(sealedName(first))); err == nil && d.File == activeName(first) {
 		return nil, nil // its sealed form is there, too
 	}
-	f, err := dir.Open(d.File)
+	f, err := folder.Open(d.File)
 	if err != nil {
 		return nil, err
 	}

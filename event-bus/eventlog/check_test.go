@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -119,11 +120,11 @@ func TestRepairThatWasCutShortCanBeRunAgain(t *testing.T) {
 		},
 		"when what holds was beside what is damaged": func(dir string, d *Damage) error {
 			first, _, _ := parseName(d.File)
-			head, err := d.head(folder(dir), first)
+			head, err := d.head(disk.Dir(dir), first)
 			if err != nil {
 				return err
 			}
-			return replaceFile(folder(dir), activeName(first), head)
+			return disk.Replace(disk.Dir(dir), activeName(first), head)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

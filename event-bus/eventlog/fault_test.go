@@ -8,22 +8,22 @@ import (
 	"syscall"
 	"testing"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk/crashdisk"
 )
 
 // faults are the ways in which one operation fails, and which they are.
 var faults = []struct {
 	name  string
 	kinds []string // empty: all
-	fault crashfs.Fault
+	fault crashdisk.Fault
 }{
-	{"EIO", nil, crashfs.Fault{Err: syscall.EIO, Visible: true}},
-	{"EIO although it was done", []string{"truncate", "rename", "remove", "forget", "sync", "syncdir"}, crashfs.Fault{Err: syscall.EIO, Done: 1, Visible: true}},
-	{"EIO, and what was dropped is seen no more", []string{"sync", "syncdir"}, crashfs.Fault{Err: syscall.EIO}},
-	{"EIO after a part", []string{"write"}, crashfs.Fault{Err: syscall.EIO, Done: 60}},
-	{"the disk is full", []string{"create", "write", "rename", "sync", "syncdir"}, crashfs.Fault{Err: syscall.ENOSPC, Visible: true}},
-	{"the disk is full after a part", []string{"write"}, crashfs.Fault{Err: syscall.ENOSPC, Done: 60}},
-	{"too many open files", []string{"create", "open"}, crashfs.Fault{Err: syscall.EMFILE}},
+	{"EIO", nil, crashdisk.Fault{Err: syscall.EIO, Visible: true}},
+	{"EIO although it was done", []string{"truncate", "rename", "remove", "forget", "sync", "syncdir"}, crashdisk.Fault{Err: syscall.EIO, Done: 1, Visible: true}},
+	{"EIO, and what was dropped is seen no more", []string{"sync", "syncdir"}, crashdisk.Fault{Err: syscall.EIO}},
+	{"EIO after a part", []string{"write"}, crashdisk.Fault{Err: syscall.EIO, Done: 60}},
+	{"the disk is full", []string{"create", "write", "rename", "sync", "syncdir"}, crashdisk.Fault{Err: syscall.ENOSPC, Visible: true}},
+	{"the disk is full after a part", []string{"write"}, crashdisk.Fault{Err: syscall.ENOSPC, Done: 60}},
+	{"too many open files", []string{"create", "open"}, crashdisk.Fault{Err: syscall.EMFILE}},
 }
 
 // TestEachOperationFails lets every operation of a log's life fail, each in a
@@ -36,10 +36,10 @@ func TestEachOperationFails(t *testing.T) {
 			t.Parallel()
 			c := newCrasher(newRandom(t))
 			var n atomic.Int64 // operations of this kind
-			count := func(op crashfs.Op) bool {
+			count := func(op crashdisk.Op) bool {
 				return (f.kinds == nil || slices.Contains(f.kinds, op.Kind)) && n.Add(1) > 0
 			}
-			if err := runFailing(func(op crashfs.Op) *crashfs.Fault { count(op); return nil }, c); err != nil {
+			if err := runFailing(func(op crashdisk.Op) *crashdisk.Fault { count(op); return nil }, c); err != nil {
 				t.Fatal(err)
 			}
 			all := n.Load()
@@ -51,7 +51,7 @@ func TestEachOperationFails(t *testing.T) {
 				runs++
 				n.Store(0)
 				var failed atomic.Value
-				err := runFailing(func(op crashfs.Op) *crashfs.Fault {
+				err := runFailing(func(op crashdisk.Op) *crashdisk.Fault {
 					if !count(op) || n.Load() != fails || !failed.CompareAndSwap(nil, op.String()) {
 						return nil
 					}
@@ -69,16 +69,16 @@ func TestEachOperationFails(t *testing.T) {
 // A disk without room refuses events and loses none; when there is room the
 // log goes on without a restart.
 func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
-	disk := crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
+	disk := crashdisk.New()
+	w, err := openWorld(disk, disk, Options{SegmentBytes: 1 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, room := range []int{0, 48, 100} {
 		for _, data := range []string{quoted(20), quoted(900), `""`} {
-			disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+			disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 				if op.Kind == "create" || op.Kind == "write" {
-					return &crashfs.Fault{Err: syscall.ENOSPC, Done: room}
+					return &crashdisk.Fault{Err: syscall.ENOSPC, Done: room}
 				}
 				return nil
 			})
@@ -119,15 +119,15 @@ func TestDiskThatDies(t *testing.T) {
 		c.points[0], c.ways[0] = 4, 3
 	}
 	for after := range int64(60) {
-		disk := crashfs.New()
+		disk := crashdisk.New()
 		var n atomic.Int64
-		disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+		disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 			if n.Add(1) <= after {
 				return nil
 			}
-			return &crashfs.Fault{Err: syscall.EIO, Visible: after%2 == 0}
+			return &crashdisk.Fault{Err: syscall.EIO, Visible: after%2 == 0}
 		})
-		w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
+		w, err := openWorld(disk, disk, Options{SegmentBytes: 1 << 10})
 		for i := 0; err == nil && i < 20; i++ {
 			err = w.append(w.event(quoted(100 * i)))
 		}
@@ -146,10 +146,10 @@ func TestDiskThatDies(t *testing.T) {
 
 // runFailing lives through a log's life, starting it again where it cannot go
 // on, and then crashes at some points of that.
-func runFailing(inject func(crashfs.Op) *crashfs.Fault, c *crasher) error {
-	disk := crashfs.New()
+func runFailing(inject func(crashdisk.Op) *crashdisk.Fault, c *crasher) error {
+	disk := crashdisk.New()
 	disk.Inject(inject)
-	w := &world{disk: disk, folder: c.mutate(crashFolder{disk}), options: Options{SegmentBytes: 1 << 10, Logger: quiet}}
+	w := &world{disk: disk, folder: c.mutate(disk), options: Options{SegmentBytes: 1 << 10, Logger: quiet}}
 	p := &promise{}
 	err := func() error {
 		if err := w.start(); err != nil {

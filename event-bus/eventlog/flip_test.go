@@ -8,16 +8,16 @@ import (
 	"slices"
 	"testing"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk/crashdisk"
 	"miniblog/internal/event"
 )
 
 // smallLog returns the disk of a closed log of a sealed segment and an active
 // one with three batches, its events, and where its newest batch starts.
-func smallLog(t *testing.T) (disk *crashfs.Disk, lines [][]byte, newest int64) {
+func smallLog(t *testing.T) (disk *crashdisk.Disk, lines [][]byte, newest int64) {
 	t.Helper()
-	disk = crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 200})
+	disk = crashdisk.New()
+	w, err := openWorld(disk, disk, Options{SegmentBytes: 200})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func smallLog(t *testing.T) (disk *crashfs.Disk, lines [][]byte, newest int64) {
 }
 
 // flips calls f for every bit of every file, flipped, and flips it back.
-func flips(t *testing.T, disk *crashfs.Disk, f func(name string, at int64) (string, error)) {
+func flips(t *testing.T, disk *crashdisk.Disk, f func(name string, at int64) (string, error)) {
 	t.Helper()
 	random := newRandom(t)
 	sums := map[string]int{}
@@ -84,7 +84,7 @@ func TestEveryFlippedBitIsReportedOrHarmless(t *testing.T) {
 	clean, lines, newest := smallLog(t)
 	flips(t, clean, func(name string, at int64) (string, error) {
 		disk := clean.Copy()
-		l, err := open(crashFolder{disk}, Options{Logger: quiet})
+		l, err := open(disk, Options{Logger: quiet})
 		if err != nil {
 			return "reported at the start", reportOf(err, name, at)
 		}
@@ -108,7 +108,7 @@ func TestEveryFlippedBitIsReportedOrHarmless(t *testing.T) {
 // reader, nor in frames that are sent as they are on disk.
 func TestFlippedBitUnderAnOpenLogReachesNoReader(t *testing.T) {
 	disk, lines, _ := smallLog(t)
-	l, err := open(crashFolder{disk}, Options{Logger: quiet})
+	l, err := open(disk, Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -181,7 +181,6 @@ func parseIndex(b []byte, data int64) (entries []entry, last event.Sequence, err
 const (
 	sealedSuffix = ".zst"
 	activeSuffix = ".active.zst"
-	tempSuffix   = ".tmp"
 )
 
 func sealedName(first event.Sequence) string { return first.String() + sealedSuffix }

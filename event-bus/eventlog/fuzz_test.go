@@ -37,7 +37,7 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 		limit := memoryFor(b)
-		l, err := open(crashFolder{disk}, Options{Logger: quiet})
+		l, err := open(disk, Options{Logger: quiet})
 		if err != nil {
 			mustBeDamage(t, err)
 		} else {
@@ -61,7 +61,7 @@ func FuzzRead(f *testing.F) {
 		}
 		whole := appendBatch(appendBatch(appendBatch(nil, 1, 0), 2, 1), 3, 2)
 		disk := diskWith(t, activeName(1), whole)
-		l, err := open(crashFolder{disk}, Options{Logger: quiet})
+		l, err := open(disk, Options{Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,10 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -39,7 +39,7 @@ type Options struct {
 
 // Log is a log that is open. Its methods may be called from any goroutine.
 type Log struct {
-	fs      fileSystem
+	folder  disk.Folder
 	id      string
 	options Options
 	unlock  func() error
@@ -66,11 +66,11 @@ type Log struct {
 // stopped. Its error is a *Damage when acknowledged events cannot be read, and
 // says so when another process has the log open.
 func Open(dir string, options Options) (*Log, error) {
-	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	unlock, err := lock(dir)
 	if err != nil {
 		return nil, err
 	}
-	l, err := open(folder(dir), options)
+	l, err := open(disk.Dir(dir), options)
 	if err != nil {
 		unlock()
 		return nil, err
@@ -79,7 +79,16 @@ func Open(dir string, options Options) (*Log, error) {
 	return l, nil
 }
 
-func open(fsys fileSystem, options Options) (*Log, error) {
+// lock keeps other processes out of the log in dir.
+func lock(dir string) (unlock func() error, err error) {
+	unlock, err = disk.Lock(dir)
+	if errors.Is(err, disk.ErrLocked) {
+		err = fmt.Errorf("%w: another event-bus has this log open; stop it first", err)
+	}
+	return unlock, err
+}
+
+func open(folder disk.Folder, options Options) (*Log, error) {
 	if options.SegmentBytes == 0 {
 		options.SegmentBytes = 64 << 20
 	}
@@ -89,7 +98,7 @@ func open(fsys fileSystem, options Options) (*Log, error) {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	r, err := recoverLog(fsys)
+	r, err := recoverLog(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +107,7 @@ func open(fsys fileSystem, options Options) (*Log, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l := &Log{
-		fs: fsys, id: r.id, options: options,
+		folder: folder, id: r.id, options: options,
 		unlock:   func() error { return nil },
 		wake:     make(chan struct{}, 1),
 		rolled:   make(chan struct{}, 1),

@@ -8,13 +8,14 @@ import (
 	"syscall"
 	"testing"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk"
+	"miniblog/internal/disk/crashdisk"
 )
 
 // mutant is a folder under which the log does something wrong: it stands for
 // the same mistake in the log. A nil function does what is right.
 type mutant struct {
-	fileSystem
+	disk.Folder
 	syncDir  func(*mutant) error
 	sync     func(*mutantFile) error
 	truncate func(*mutantFile, int64) error
@@ -25,28 +26,28 @@ type mutant struct {
 }
 
 type mutantFile struct {
-	file
+	disk.File
 	mutant *mutant
 	name   string
 	opened bool // and not created
 	syncs  int
 }
 
-func (m *mutant) Create(name string) (file, error) {
-	f, err := m.fileSystem.Create(name)
-	return &mutantFile{file: f, mutant: m, name: name}, err
+func (m *mutant) Create(name string) (disk.File, error) {
+	f, err := m.Folder.Create(name)
+	return &mutantFile{File: f, mutant: m, name: name}, err
 }
 
-func (m *mutant) Open(name string) (file, error) {
-	f, err := m.fileSystem.Open(name)
-	return &mutantFile{file: f, mutant: m, name: name, opened: true}, err
+func (m *mutant) Open(name string) (disk.File, error) {
+	f, err := m.Folder.Open(name)
+	return &mutantFile{File: f, mutant: m, name: name, opened: true}, err
 }
 
 func (m *mutant) SyncDir() error {
 	if m.syncDir != nil {
 		return m.syncDir(m)
 	}
-	return m.fileSystem.SyncDir()
+	return m.Folder.SyncDir()
 }
 
 func (f *mutantFile) Sync() error {
@@ -54,28 +55,28 @@ func (f *mutantFile) Sync() error {
 	if f.mutant.sync != nil {
 		return f.mutant.sync(f)
 	}
-	return f.file.Sync()
+	return f.File.Sync()
 }
 
 func (f *mutantFile) Truncate(size int64) error {
 	if f.mutant.truncate != nil {
 		return f.mutant.truncate(f, size)
 	}
-	return f.file.Truncate(size)
+	return f.File.Truncate(size)
 }
 
 func (f *mutantFile) Forget() error {
 	if f.mutant.forget != nil {
 		return f.mutant.forget()
 	}
-	return f.file.Forget()
+	return f.File.Forget()
 }
 
 func (f *mutantFile) WriteAt(b []byte, offset int64) (int, error) {
 	if f.mutant.write != nil {
 		f.mutant.write(f)
 	}
-	return f.file.WriteAt(b, offset)
+	return f.File.WriteAt(b, offset)
 }
 
 // TestEveryMistakeIsCaught makes mistakes in the log, one at a time: a crash
@@ -87,36 +88,36 @@ func TestEveryMistakeIsCaught(t *testing.T) {
 			if atomic.AddInt32(&m.dirSyncs, 1) > 1 { // the first is for the log's id
 				return nil
 			}
-			return m.fileSystem.SyncDir()
+			return m.Folder.SyncDir()
 		}},
 		"the answer comes before the fsync": {
 			sync: unless((*mutantFile).isActive),
 			write: func(f *mutantFile) { // it comes before the next write
 				if f.syncs > 0 && f.isActive() {
-					f.file.Sync()
+					f.File.Sync()
 				}
 			},
 		},
 		"a torn tail is kept":                 {truncate: func(*mutantFile, int64) error { return nil }},
-		"a torn tail is cut a byte too early": {truncate: func(f *mutantFile, n int64) error { return f.file.Truncate(max(0, n-1)) }},
-		"a torn tail is cut a byte too late":  {truncate: func(f *mutantFile, n int64) error { return f.file.Truncate(n + 1) }},
+		"a torn tail is cut a byte too early": {truncate: func(f *mutantFile, n int64) error { return f.File.Truncate(max(0, n-1)) }},
+		"a torn tail is cut a byte too late":  {truncate: func(f *mutantFile, n int64) error { return f.File.Truncate(n + 1) }},
 		"a segment is sealed without a sync":  {sync: unless((*mutantFile).isSealed)},
 		"recovery shows what it has not synced": {sync: unless(func(f *mutantFile) bool {
 			return f.opened && f.syncs == 1
 		})},
 		"recovery believes what a failed sync left": {forget: func() error { return nil }},
 		"a failed sync is tried again": {sync: func(f *mutantFile) error {
-			if f.file.Sync() == nil {
+			if f.File.Sync() == nil {
 				return nil
 			}
-			return f.file.Sync()
+			return f.File.Sync()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mustBeCaught(t, func(fsys fileSystem) fileSystem {
+			mustBeCaught(t, func(fsys disk.Folder) disk.Folder {
 				m := m
-				m.fileSystem = fsys
+				m.Folder = fsys
 				return &m
 			})
 		})
@@ -133,7 +134,7 @@ func unless(out func(*mutantFile) bool) func(*mutantFile) error {
 		if out(f) {
 			return nil
 		}
-		return f.file.Sync()
+		return f.File.Sync()
 	}
 }
 
@@ -145,16 +146,16 @@ func TestIgnoredChecksumsAreCaught(t *testing.T) {
 }
 
 // mustBeCaught runs the crash tests until one fails.
-func mustBeCaught(t *testing.T, mutate func(fileSystem) fileSystem) {
+func mustBeCaught(t *testing.T, mutate func(disk.Folder) disk.Folder) {
 	t.Helper()
 	c := newCrasher(newRandom(t))
 	c.mutate = mutate
 	for range 20 {
 		for fails := range int64(10) {
 			var syncs atomic.Int64
-			err := runFailing(func(op crashfs.Op) *crashfs.Fault {
+			err := runFailing(func(op crashdisk.Op) *crashdisk.Fault {
 				if op.Kind == "sync" && syncs.Add(1) == fails+1 {
-					return &crashfs.Fault{Err: syscall.EIO, Visible: true}
+					return &crashdisk.Fault{Err: syscall.EIO, Visible: true}
 				}
 				return nil
 			}, c)

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk/crashdisk"
 	"miniblog/internal/event"
 )
 
@@ -238,7 +238,7 @@ const cursorFile = "cursor"
 
 // cursorKept compares the saved cursor with the promise: it is at least where
 // it was saved, and never ahead of what was delivered.
-func (p *promise) cursorKept(d *crashfs.Disk) error {
+func (p *promise) cursorKept(d *crashdisk.Disk) error {
 	text, found := d.Files()[cursorFile]
 	if !found && p.saved == 0 {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -175,7 +176,7 @@ type Frames struct {
 // piece is a part of Frames: bytes, or a range of a file.
 type piece struct {
 	bytes  []byte
-	file   file
+	file   disk.File
 	offset int64
 	size   int64
 }
@@ -229,7 +230,7 @@ func (f *Frames) extend(l *Log, last event.Sequence) error {
 	if j < len(entries) {
 		stop, until = entries[j].offset, entries[j].first-1
 	}
-	file, err := l.fs.Open(s.name)
+	file, err := l.folder.Open(s.name)
 	if err != nil {
 		if s = l.replacement(s); s == nil {
 			return err
@@ -291,19 +292,13 @@ func (f *Frames) WriteTo(w io.Writer) (written int64, err error) {
 const copyBytes = 1 << 20
 
 func (p piece) copyTo(w io.Writer) (written int64, err error) {
-	disk, real := p.file.(*diskFile)
-	if real {
-		if _, err := disk.File.Seek(p.offset, io.SeekStart); err != nil {
-			return 0, err
-		}
-	}
 	for written < p.size {
 		want := min(copyBytes, p.size-written)
-		var source io.Reader = io.NewSectionReader(p.file, p.offset+written, want)
-		if real {
-			source = io.LimitReader(disk.File, want) // what sendfile knows
+		section, err := p.file.Section(p.offset+written, want)
+		if err != nil {
+			return written, err
 		}
-		n, err := io.Copy(w, source)
+		n, err := io.Copy(w, section)
 		written += n
 		if err == nil && n < want {
 			err = io.ErrUnexpectedEOF

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -28,45 +29,45 @@ const idFile = "id"
 // recoverLog reads the state of the folder and makes it one that can be
 // appended to. It fails with *Damage when acknowledged events cannot be read.
 // A crash in the middle of it does no harm.
-func recoverLog(fsys fileSystem) (r recovered, err error) {
+func recoverLog(folder disk.Folder) (r recovered, err error) {
 	defer func() {
 		if err != nil {
 			r.close()
 		}
 	}()
-	names, err := fsys.List()
+	names, err := folder.List()
 	if err != nil {
 		return r, err
 	}
-	if names, err = r.removeTemps(fsys, names); err != nil {
+	if names, err = r.removeTemps(folder, names); err != nil {
 		return r, err
 	}
-	if r.id, err = readID(fsys, names); err != nil {
+	if r.id, err = readID(folder, names); err != nil {
 		return r, fmt.Errorf("the log's id: %w", err)
 	}
-	if err = r.load(fsys, names); err != nil {
+	if err = r.load(folder, names); err != nil {
 		return r, err
 	}
 	if err = r.checkOrder(); err != nil {
 		return r, err
 	}
-	if err = r.begin(fsys); err != nil {
+	if err = r.begin(folder); err != nil {
 		return r, err
 	}
-	return r, fsys.SyncDir()
+	return r, folder.SyncDir()
 }
 
 // begin makes sure that there is a segment to write to. One that is empty is
 // begun anew: the sync of its name may have failed, and would not say so again.
-func (r *recovered) begin(fsys fileSystem) error {
+func (r *recovered) begin(folder disk.Folder) error {
 	first, n := event.Sequence(1), len(r.segments)
 	if n > 0 {
 		if first = r.segments[n-1].first; r.segments[n-1].last >= first {
 			return nil
 		}
 	}
-	active, err := createActive(fsys, first)
-	if n > 0 && errors.Is(err, errNoFile) && isFull(err) {
+	active, err := createActive(folder, first)
+	if n > 0 && errors.Is(err, disk.ErrUnchanged) && disk.IsFull(err) {
 		return nil // the old one must do
 	}
 	if err != nil {
@@ -89,11 +90,11 @@ func (r *recovered) close() {
 
 // removeTemps removes what a crash left half written, and returns the other
 // names.
-func (r *recovered) removeTemps(fsys fileSystem, names []string) (others []string, err error) {
+func (r *recovered) removeTemps(folder disk.Folder, names []string) (others []string, err error) {
 	for _, name := range names {
-		if !strings.HasSuffix(name, tempSuffix) {
+		if !strings.HasSuffix(name, disk.TempSuffix) {
 			others = append(others, name)
-		} else if err := r.remove(fsys, name); err != nil {
+		} else if err := r.remove(folder, name); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +103,7 @@ func (r *recovered) removeTemps(fsys fileSystem, names []string) (others []strin
 
 // load opens the segments. Of one that is there in both forms the active one
 // counts: it is durable, which the other's name need not be, and is sealed again.
-func (r *recovered) load(fsys fileSystem, names []string) error {
+func (r *recovered) load(folder disk.Folder, names []string) error {
 	active := map[event.Sequence]bool{}
 	for _, name := range names {
 		if first, sealed, ok := parseName(name); ok {
@@ -118,13 +119,13 @@ func (r *recovered) load(fsys fileSystem, names []string) error {
 				read = r.scanTail
 			}
 		}
-		if err := r.open(fsys, name, first, read); err != nil {
+		if err := r.open(folder, name, first, read); err != nil {
 			return err
 		}
 	}
 	for _, name := range names {
 		if first, sealed, ok := parseName(name); ok && sealed && active[first] {
-			if err := r.remove(fsys, name); err != nil {
+			if err := r.remove(folder, name); err != nil {
 				return err
 			}
 		}
@@ -132,15 +133,15 @@ func (r *recovered) load(fsys fileSystem, names []string) error {
 	return nil
 }
 
-func (r *recovered) remove(fsys fileSystem, name string) error {
+func (r *recovered) remove(folder disk.Folder, name string) error {
 	if r.readOnly {
 		return nil
 	}
-	return fsys.Remove(name)
+	return folder.Remove(name)
 }
 
-func (r *recovered) open(fsys fileSystem, name string, first event.Sequence, read func(*segment, int64) error) error {
-	f, err := fsys.Open(name)
+func (r *recovered) open(folder disk.Folder, name string, first event.Sequence, read func(*segment, int64) error) error {
+	f, err := folder.Open(name)
 	if err != nil {
 		return err
 	}
@@ -223,27 +224,12 @@ func (r *recovered) checkOrder() error {
 // errMissing says that a whole segment is gone.
 var errMissing = errors.New("the file is missing: a segment that was sealed has another one after it")
 
-// errNoFile says that createActive failed and left nothing behind.
-var errNoFile = errors.New("no new file could be made")
-
 // createActive makes an empty segment whose name is durable: an event must not
-// be acknowledged in a file that a crash could lose.
-func createActive(fsys fileSystem, first event.Sequence) (*segment, error) {
+// be acknowledged in a file that a crash could lose. Its error is that of disk.Make.
+func createActive(folder disk.Folder, first event.Sequence) (*segment, error) {
 	name := activeName(first)
-	f, err := fsys.Create(name + tempSuffix)
+	f, err := disk.Make(folder, name, func(disk.File) error { return nil })
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoFile, err)
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%w: %w", errNoFile, err)
-	}
-	err = fsys.Rename(name+tempSuffix, name)
-	if err == nil {
-		err = fsys.SyncDir()
-	}
-	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	return &segment{name: name, file: f, first: first, last: first - 1}, nil
@@ -251,9 +237,9 @@ func createActive(fsys fileSystem, first event.Sequence) (*segment, error) {
 
 // readID returns the log's id, a new one if there is none. An id counts once
 // there is a segment: its name was made durable before that.
-func readID(fsys fileSystem, names []string) (string, error) {
+func readID(folder disk.Folder, names []string) (string, error) {
 	if slices.Contains(names, idFile) && slices.ContainsFunc(names, isSegment) {
-		f, err := fsys.Open(idFile)
+		f, err := folder.Open(idFile)
 		if err != nil {
 			return "", err
 		}
@@ -267,32 +253,10 @@ func readID(fsys fileSystem, names []string) (string, error) {
 		}
 	}
 	id := event.NewID()
-	return id, replaceFile(fsys, idFile, []byte(id+"\n"))
+	return id, disk.Replace(folder, idFile, []byte(id+"\n"))
 }
 
 func isSegment(name string) bool {
 	_, _, ok := parseName(name)
 	return ok
-}
-
-// replaceFile gives a file new contents, all or none of them, durably.
-func replaceFile(fsys fileSystem, name string, contents []byte) error {
-	f, err := fsys.Create(name + tempSuffix)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(contents, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = fsys.Rename(name+tempSuffix, name)
-	}
-	if err != nil {
-		return err
-	}
-	return fsys.SyncDir()
 }

@@ -11,16 +11,17 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk"
+	"miniblog/internal/disk/crashdisk"
 	"miniblog/internal/event"
 )
 
 // traceUntil runs events through small segments and returns the trace up to
 // the first step of that name, and what was promised until then.
-func traceUntil(t *testing.T, step string) ([]crashfs.Entry, *promise) {
+func traceUntil(t *testing.T, step string) ([]crashdisk.Entry, *promise) {
 	t.Helper()
-	disk := crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
+	disk := crashdisk.New()
+	w, err := openWorld(disk, disk, Options{SegmentBytes: 1 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func traceUntil(t *testing.T, step string) ([]crashfs.Entry, *promise) {
 	}
 	mustClose(t, w.log)
 	trace := disk.Trace()
-	end := slices.IndexFunc(trace, func(e crashfs.Entry) bool { return e.What == step }) + 1
+	end := slices.IndexFunc(trace, func(e crashdisk.Entry) bool { return e.What == step }) + 1
 	if end == 0 {
 		t.Fatalf("nothing did %q:\n%s", step, listed(trace))
 	}
@@ -47,7 +48,7 @@ func traceUntil(t *testing.T, step string) ([]crashfs.Entry, *promise) {
 
 // crashAllAt crashes at the last step of a trace in every way, and after that
 // at every step of the recovery in every way, or thirty if there are more.
-func crashAllAt(t *testing.T, trace []crashfs.Entry, p *promise) {
+func crashAllAt(t *testing.T, trace []crashdisk.Entry, p *promise) {
 	t.Helper()
 	c := newCrasher(newRandom(t))
 	c.ways, c.points = [depth]int{1e6, 30, 1}, [depth]int{0, 0, 1}
@@ -59,7 +60,7 @@ func crashAllAt(t *testing.T, trace []crashfs.Entry, p *promise) {
 // A process was killed when it had given a sealed segment its name, which was
 // not durable yet; the next one removed the active form; the power failed.
 func TestNameThatIsNotDurableIsNotReliedOn(t *testing.T) {
-	trace, p := traceUntil(t, "rename "+sealedName(1)+tempSuffix+" to "+sealedName(1))
+	trace, p := traceUntil(t, "rename "+sealedName(1)+disk.TempSuffix+" to "+sealedName(1))
 	crashAllAt(t, trace, p)
 }
 
@@ -67,15 +68,15 @@ func TestNameThatIsNotDurableIsNotReliedOn(t *testing.T) {
 // off; there was room for the next segment; the power failed before the cut was
 // durable, and the end of a segment that is not the newest was torn.
 func TestCutIsDurableBeforeTheNextSegmentBegins(t *testing.T) {
-	disk := crashfs.New()
-	w, err := openWorld(disk, crashFolder{disk}, Options{SegmentBytes: 1 << 10})
+	disk := crashdisk.New()
+	w, err := openWorld(disk, disk, Options{SegmentBytes: 1 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	noRoomFor := func(kind string, part int) {
-		disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+		disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 			if op.Kind == kind {
-				return &crashfs.Fault{Err: syscall.ENOSPC, Done: part}
+				return &crashdisk.Fault{Err: syscall.ENOSPC, Done: part}
 			}
 			return nil
 		})
@@ -105,20 +106,20 @@ func TestCutIsDurableBeforeTheNextSegmentBegins(t *testing.T) {
 // A first start stopped before the log's id had its name: the next start
 // removed the half-written file twice, and failed.
 func TestStartThatWasCutShortIsNoObstacle(t *testing.T) {
-	trace, p := traceUntil(t, "create "+idFile+tempSuffix)
+	trace, p := traceUntil(t, "create "+idFile+disk.TempSuffix)
 	crashAllAt(t, trace, p)
 }
 
 // diskWith returns a disk that holds a file, durably.
-func diskWith(t testing.TB, name string, b []byte) *crashfs.Disk {
+func diskWith(t testing.TB, name string, b []byte) *crashdisk.Disk {
 	t.Helper()
-	disk := crashfs.New()
+	d := crashdisk.New()
 	for name, b := range map[string][]byte{idFile: []byte(event.NewID() + "\n"), name: b} {
-		if err := replaceFile(crashFolder{disk}, name, b); err != nil {
+		if err := disk.Replace(d, name, b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return disk.Copy()
+	return d.Copy()
 }
 
 // appendBatch appends a batch of one event to a segment's bytes.
@@ -153,7 +154,7 @@ func TestWhatFollowsAHoleDecides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := diskWith(t, activeName(1), slices.Concat(first, hole, c.after))
-			l, err := open(crashFolder{disk}, Options{Logger: quiet})
+			l, err := open(disk, Options{Logger: quiet})
 			var damage *Damage
 			if c.want == 0 {
 				if !errors.As(err, &damage) || damage.File != activeName(1) || damage.Offset != int64(len(first)) || damage.Event != 2 {
@@ -185,17 +186,17 @@ func TestOlderSegmentIsNeverCut(t *testing.T) {
 		"it goes on beyond the next one": func(b []byte) []byte { return appendBatch(b, 3, 2) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			disk := diskWith(t, activeName(3), nil)
-			if err := replaceFile(crashFolder{disk}, activeName(1), damage(slices.Clone(older))); err != nil {
+			d := diskWith(t, activeName(3), nil)
+			if err := disk.Replace(d, activeName(1), damage(slices.Clone(older))); err != nil {
 				t.Fatal(err)
 			}
-			before := disk.Files()
-			_, err := open(crashFolder{disk}, Options{Logger: quiet})
+			before := d.Files()
+			_, err := open(d, Options{Logger: quiet})
 			var damaged *Damage
 			if !errors.As(err, &damaged) {
 				t.Fatalf("opened with %v", err)
 			}
-			if !maps.EqualFunc(before, disk.Files(), bytes.Equal) {
+			if !maps.EqualFunc(before, d.Files(), bytes.Equal) {
 				t.Error("a log that was refused was changed")
 			}
 		})

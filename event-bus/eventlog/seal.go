@@ -8,6 +8,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -50,9 +51,6 @@ func (l *Log) unsealed() (full []*segment) {
 func (l *Log) sealSegment(ctx context.Context, s *segment) error {
 	sealed, err := l.rewrite(ctx, s)
 	if err != nil {
-		if ctx.Err() == nil {
-			l.fs.Remove(sealedName(s.first) + tempSuffix)
-		}
 		return err
 	}
 	l.mu.Lock()
@@ -62,42 +60,25 @@ func (l *Log) sealSegment(ctx context.Context, s *segment) error {
 		}
 	}
 	l.mu.Unlock()
-	if err := l.fs.Remove(s.name); err != nil {
+	if err := l.folder.Remove(s.name); err != nil {
 		return err
 	}
 	l.options.Logger.Debug("sealed a segment", "segment", sealed.name, "bytes", sealed.size, "was", s.size, "events_bytes", s.raw)
-	return l.fs.SyncDir()
+	return l.folder.SyncDir()
 }
 
 // rewrite writes the sealed form of s and makes it and its name durable.
 func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
-	name := sealedName(s.first)
-	f, err := l.fs.Create(name + tempSuffix)
-	if err != nil {
-		return nil, err
-	}
-	sealed := &segment{name: name, file: f, first: s.first, last: s.first - 1, sealed: true}
-	err = func() error {
+	sealed := &segment{name: sealedName(s.first), first: s.first, last: s.first - 1, sealed: true}
+	_, err := disk.Make(l.folder, sealed.name, func(f disk.File) error {
+		sealed.file = f
 		if err := sealed.copyFrom(ctx, s, l.giveWay); err != nil {
 			return err
 		}
-		index := appendIndex(nil, sealed.entries, sealed.last)
-		if _, err := f.WriteAt(index, sealed.size); err != nil {
-			return err
-		}
-		if err := f.Sync(); err != nil {
-			return err
-		}
-		if err := l.fs.Rename(name+tempSuffix, name); err != nil {
-			return err
-		}
-		return l.fs.SyncDir()
-	}()
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return sealed, nil
+		_, err := f.WriteAt(appendIndex(nil, sealed.entries, sealed.last), sealed.size)
+		return err
+	})
+	return sealed, err
 }
 
 // Sealing waits while publishers do, for they need the processor more, but not

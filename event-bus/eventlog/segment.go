@@ -10,6 +10,7 @@ import (
 	"math"
 	"sort"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -22,7 +23,7 @@ import (
 //     replaced by its sealed form is closed when the last reader forgets it.
 type segment struct {
 	name    string
-	file    file
+	file    disk.File
 	first   event.Sequence // of the first event, stored or still to come
 	last    event.Sequence // first-1 while there are none
 	entries []entry

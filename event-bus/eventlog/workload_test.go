@@ -12,15 +12,16 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk"
+	"miniblog/internal/disk/crashdisk"
 	"miniblog/internal/event"
 )
 
 // world is a log on a disk that crashes, and those who use it. Whatever they
 // are told goes into the disk's trace.
 type world struct {
-	disk    *crashfs.Disk
-	folder  fileSystem // the disk, or a mutant of it
+	disk    *crashdisk.Disk
+	folder  disk.Folder // the disk, or a mutant of it
 	options Options
 	log     *Log
 
@@ -29,7 +30,7 @@ type world struct {
 }
 
 // openWorld opens a log on the disk.
-func openWorld(disk *crashfs.Disk, folder fileSystem, options Options) (*world, error) {
+func openWorld(disk *crashdisk.Disk, folder disk.Folder, options Options) (*world, error) {
 	options.Logger = quiet
 	w := &world{disk: disk, folder: folder, options: options}
 	return w, w.open()
@@ -148,7 +149,7 @@ func (w *world) follow(last event.Sequence) error {
 			w.disk.Note(noteSeen{slices.Clone(seen)})
 			cursor := event.Sequence(len(seen))
 			w.disk.Note(noteDelivered{cursor})
-			if err := replaceFile(w.folder, cursorFile, cursor.Append(nil)); err != nil {
+			if err := disk.Replace(w.folder, cursorFile, cursor.Append(nil)); err != nil {
 				return err
 			}
 			w.disk.Note(noteSaved{cursor})
@@ -168,7 +169,7 @@ func (w *world) follow(last event.Sequence) error {
 func (w *world) together(n int) error {
 	syncing, held := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	w.disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+	w.disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 		if op.Kind == "sync" {
 			once.Do(func() { close(syncing); <-held })
 		}
@@ -302,9 +303,9 @@ func (w *world) filling(size int) testEvent {
 }
 
 // record runs the workload on a new disk and returns its trace.
-func (wl workload) record(mutate func(fileSystem) fileSystem) ([]crashfs.Entry, error) {
-	disk := crashfs.New()
-	w, err := openWorld(disk, mutate(crashFolder{disk}), wl.options)
+func (wl workload) record(mutate func(disk.Folder) disk.Folder) ([]crashdisk.Entry, error) {
+	disk := crashdisk.New()
+	w, err := openWorld(disk, mutate(disk), wl.options)
 	if err != nil {
 		return nil, err
 	}
@@ -312,4 +313,4 @@ func (wl workload) record(mutate func(fileSystem) fileSystem) ([]crashfs.Entry, 
 	return disk.Trace(), errors.Join(err, w.log.Close(), disk.Broken())
 }
 
-func honest(fsys fileSystem) fileSystem { return fsys }
+func honest(fsys disk.Folder) disk.Folder { return fsys }

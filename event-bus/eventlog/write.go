@@ -11,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -253,7 +254,7 @@ func (l *Log) store(drafts []*draft) error {
 	defer dataBuffers.Put(all)
 	active := l.activeLocked() // only the writer replaces it
 	_, err := active.file.WriteAt(*all, active.size)
-	if isFull(err) {
+	if disk.IsFull(err) {
 		// What was written of them must go: the next one takes its place.
 		if err := active.file.Truncate(active.size); err == nil {
 			l.options.Logger.Error("the disk is full: publishing fails until there is room")
@@ -286,9 +287,9 @@ func (l *Log) roll() {
 	var next *segment
 	err := l.activeLocked().file.Sync()
 	if err == nil {
-		next, err = createActive(l.fs, l.durable+1)
+		next, err = createActive(l.folder, l.durable+1)
 	}
-	if errors.Is(err, errNoFile) && isFull(err) {
+	if errors.Is(err, disk.ErrUnchanged) && disk.IsFull(err) {
 		return
 	}
 	if err != nil {

@@ -2,65 +2,17 @@ package push
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk/crashdisk"
 	"miniblog/internal/event"
 )
-
-// crashFolder is a store's folder on a disk that crashes.
-type crashFolder struct{ *crashfs.Disk }
-
-func (d crashFolder) Open(name string) (io.ReadCloser, error) {
-	f, err := d.Disk.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(f, 0, 1<<40), f}, nil
-}
-
-func (d crashFolder) Create(name string, flag int) (file, error) {
-	if flag == os.O_APPEND {
-		f, err := d.Disk.Open(name)
-		if err == nil {
-			end, err := f.Size()
-			return &crashFile{f, end}, err
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	f, err := d.Disk.Create(name)
-	return &crashFile{f, 0}, err
-}
-
-func (d crashFolder) Sync() error { return d.SyncDir() }
-
-func (d crashFolder) Path(name string) string { return name }
-
-type crashFile struct {
-	*crashfs.File
-	end int64
-}
-
-func (f *crashFile) Write(b []byte) (int, error) {
-	n, err := f.WriteAt(b, f.end)
-	f.end += int64(n)
-	return n, err
-}
 
 // The notes in the trace: what a subscriber took, and which cursor was saved.
 type (
@@ -108,8 +60,8 @@ func TestCursorNeverLeadsItsDeliveriesAtAnyCrashPoint(t *testing.T) {
 
 // deliverOn delivers events, every seventh of which becomes a dead letter, with
 // the subscriber's files on a disk that crashes, and returns that disk's trace.
-func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashfs.Entry {
-	log, disk := openLog(t, t.TempDir()), crashfs.New()
+func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
+	log, disk := openLog(t, t.TempDir()), crashdisk.New()
 	r := receive(t, func(w http.ResponseWriter, _ *http.Request, e event.Event) {
 		if e.Sequence%7 == 0 {
 			w.WriteHeader(http.StatusBadRequest)
@@ -122,13 +74,13 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashfs.Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.store = &store{folder: crashFolder{disk}, name: "all"}
+	d.store = &store{folder: disk, name: "all"}
 	if faulty {
-		disk.Inject(func(op crashfs.Op) *crashfs.Fault {
+		disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 			if random.IntN(12) > 0 {
 				return nil
 			}
-			fault := &crashfs.Fault{Err: syscall.EIO, Visible: random.IntN(2) == 0}
+			fault := &crashdisk.Fault{Err: syscall.EIO, Visible: random.IntN(2) == 0}
 			if op.Kind == "syncdir" {
 				fault.Done = 1 << 20
 			}
@@ -166,8 +118,8 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashfs.Entry {
 }
 
 // keptBy compares what is on a disk with what was promised.
-func keptBy(disk *crashfs.Disk, taken []event.Sequence, saved event.Sequence) error {
-	s := &store{folder: crashFolder{disk}, name: "all"}
+func keptBy(disk *crashdisk.Disk, taken []event.Sequence, saved event.Sequence) error {
+	s := &store{folder: disk, name: "all"}
 	p, _, err := s.load()
 	if err != nil {
 		return err

@@ -31,11 +31,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	"miniblog/event-bus/eventlog"
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -68,7 +68,7 @@ func New(config Config, subscribers []Subscriber) (*Pusher, error) {
 	if config.Attempts == 0 {
 		config.Attempts = 20
 	}
-	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
+	if err := disk.MakeDir(config.Dir); err != nil {
 		return nil, fmt.Errorf("making the folder for cursors: %w", err)
 	}
 	p := &Pusher{log: config.Log, stopped: make(chan struct{})}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"miniblog/internal/bus"
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -53,7 +53,7 @@ type Config struct {
 //   - applied never passes what is committed.
 type Projection struct {
 	config Config
-	lock   *os.File
+	unlock func() error
 
 	write sync.Mutex
 	use   sync.RWMutex // held by reads; taken for itself to replace the store
@@ -78,19 +78,22 @@ var (
 // Open opens the projection in config.Dir, or makes an empty one. The folder
 // belongs to this process until Close.
 func Open(config Config) (*Projection, error) {
-	owner, err := lock(config.Dir)
+	unlock, err := disk.Lock(config.Dir)
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, fmt.Errorf("DATA_DIR=%q is in use by another process (%w): stop that one, or give this one a folder of its own", config.Dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	store, replaced, err := openStore(config.Dir, config.Schema, 0)
 	if err != nil {
-		owner.Close()
+		unlock()
 		return nil, fmt.Errorf("opening the database in DATA_DIR=%q: %w", config.Dir, err)
 	}
 	if replaced != nil {
 		slog.Warn("the database could not be used and is built again from the log", "dir", config.Dir, "reason", replaced)
 	}
-	p := &Projection{config: config, lock: owner, store: store}
+	p := &Projection{config: config, unlock: unlock, store: store}
 	p.moveTo(store.applied)
 	return p, nil
 }
@@ -105,7 +108,7 @@ func (p *Projection) Close() error {
 	if p.store != nil {
 		err = p.store.close()
 	}
-	return errors.Join(err, p.lock.Close())
+	return errors.Join(err, p.unlock())
 }
 
 // Read runs f in a transaction that sees one state of the data; the checkpoint

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"miniblog/internal/disk"
 )
 
 // Env reads a service's configuration from environment variables. A wrong
@@ -82,7 +84,7 @@ func (e *Env) Origins(name, def string) []string {
 // missing.
 func (e *Env) Dir(name, def string) string {
 	dir := filepath.Clean(e.String(name, def))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MakeDir(dir); err != nil {
 		e.fail(name, dir, fmt.Sprintf("cannot make this folder (%v); name one that this user may write to", err))
 		return dir
 	}

@@ -1,4 +1,4 @@
-package eventlog
+package disk_test
 
 import (
 	"bytes"
@@ -6,20 +6,19 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"miniblog/event-bus/eventlog/crashfs"
+	"miniblog/internal/disk"
+	"miniblog/internal/disk/crashdisk"
 )
 
-// TestFakeDiskBehavesAsTheRealOne runs one suite on both: what the crash tests
+// TestCrashDiskBehavesAsTheRealOne runs one suite on both: what the crash tests
 // show on the one is worth nothing if the other differs.
-func TestFakeDiskBehavesAsTheRealOne(t *testing.T) {
-	for name, newFolder := range map[string]func(*testing.T) fileSystem{
-		"the file system of this machine": func(t *testing.T) fileSystem { return folder(t.TempDir()) },
-		"crashfs":                         func(*testing.T) fileSystem { return crashFolder{crashfs.New()} },
+func TestCrashDiskBehavesAsTheRealOne(t *testing.T) {
+	for name, newFolder := range map[string]func(*testing.T) disk.Folder{
+		"the file system of this machine": func(t *testing.T) disk.Folder { return disk.Dir(t.TempDir()) },
+		"crashdisk":                       func(*testing.T) disk.Folder { return crashdisk.New() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for promise, check := range contract {
@@ -65,6 +64,21 @@ var contract = map[string]func(*testing.T, contractFolder){
 		d.mustRead(f, 2, 5, "23", io.EOF)
 		d.mustRead(f, 4, 1, "", io.EOF)
 		d.mustRead(f, 40, 1, "", io.EOF)
+	},
+	"a section is what lies there, to the end at most": func(t *testing.T, d contractFolder) {
+		f := d.write("a", "0123456789")
+		for _, c := range []struct {
+			offset, size int64
+			want         string
+		}{{3, 4, "3456"}, {0, 1, "0"}, {8, 5, "89"}, {10, 5, ""}, {40, 5, ""}, {2, 0, ""}} {
+			section, err := f.Section(c.offset, c.size)
+			d.must(err)
+			b, err := io.ReadAll(section)
+			if string(b) != c.want || err != nil {
+				t.Errorf("%d bytes at %d are %q, %v; want %q", c.size, c.offset, b, err, c.want)
+			}
+		}
+		d.mustRead(f, 2, 3, "234", nil)
 	},
 	"a write beyond the end leaves zeroes before it": func(t *testing.T, d contractFolder) {
 		f := d.write("a", "0")
@@ -176,7 +190,7 @@ var contract = map[string]func(*testing.T, contractFolder){
 // contractFolder is a folder whose operations must work.
 type contractFolder struct {
 	t *testing.T
-	fileSystem
+	disk.Folder
 }
 
 func (d contractFolder) must(err error) {
@@ -186,7 +200,7 @@ func (d contractFolder) must(err error) {
 	}
 }
 
-func (d contractFolder) create(name string) file {
+func (d contractFolder) create(name string) disk.File {
 	d.t.Helper()
 	f, err := d.Create(name)
 	d.must(err)
@@ -194,7 +208,7 @@ func (d contractFolder) create(name string) file {
 	return f
 }
 
-func (d contractFolder) open(name string) file {
+func (d contractFolder) open(name string) disk.File {
 	d.t.Helper()
 	f, err := d.Open(name)
 	d.must(err)
@@ -202,7 +216,7 @@ func (d contractFolder) open(name string) file {
 	return f
 }
 
-func (d contractFolder) write(name, text string) file {
+func (d contractFolder) write(name, text string) disk.File {
 	d.t.Helper()
 	f := d.create(name)
 	n, err := f.WriteAt([]byte(text), 0)
@@ -233,19 +247,11 @@ func (d contractFolder) mustHold(name, want string) {
 	d.mustRead(f, 0, len(want), want, nil)
 }
 
-func (d contractFolder) mustRead(f file, offset int64, n int, want string, end error) {
+func (d contractFolder) mustRead(f disk.File, offset int64, n int, want string, end error) {
 	d.t.Helper()
 	b := make([]byte, n)
 	read, err := f.ReadAt(b, offset)
 	if string(b[:read]) != want || err != end {
 		d.t.Fatalf("reading %d bytes at %d gives %q, %v; want %q, %v", n, offset, b[:read], err, want, end)
 	}
-}
-
-func TestFoldersAreNotListed(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "subscribers"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	contractFolder{t, folder(dir)}.mustList()
 }

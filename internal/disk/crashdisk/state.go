@@ -1,4 +1,4 @@
-package crashfs
+package crashdisk
 
 import (
 	"maps"

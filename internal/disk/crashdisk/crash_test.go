@@ -1,4 +1,4 @@
-package crashfs
+package crashdisk
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"miniblog/internal/disk"
 )
 
 func must(t *testing.T, err error) {
@@ -18,7 +20,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func create(t *testing.T, d *Disk, name, text string) *File {
+func create(t *testing.T, d *Disk, name, text string) disk.File {
 	t.Helper()
 	f, err := d.Create(name)
 	must(t, err)
@@ -26,7 +28,7 @@ func create(t *testing.T, d *Disk, name, text string) *File {
 	return f
 }
 
-func write(t *testing.T, f *File, text string, offset int64) {
+func write(t *testing.T, f disk.File, text string, offset int64) {
 	t.Helper()
 	if n, err := f.WriteAt([]byte(text), offset); n != len(text) || err != nil {
 		t.Fatal(n, err)

@@ -1,10 +1,10 @@
-// Package crashfs is a disk for tests: one folder, in memory, that loses at a
+// Package crashdisk is a disk for tests: a disk.Folder in memory that loses at a
 // crash what was not synced, and fails when it is told to.
 //
 // Its law: after a crash everything that was synced is there; of everything
 // else any part may be there, may be torn, and may be garbage. It keeps a trace
 // of all that was done, and can crash at each point of it in every way.
-package crashfs
+package crashdisk
 
 import (
 	"errors"
@@ -13,7 +13,11 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+
+	"miniblog/internal/disk"
 )
+
+var _ disk.Folder = (*Disk)(nil)
 
 // Disk is a folder on a disk that may fail. Its methods may be called from any
 // goroutine; what they do is one after the other in the trace.
@@ -138,10 +142,10 @@ func (d *Disk) tick() int {
 	return d.clock
 }
 
-// Create makes a file or empties one that exists.
-func (d *Disk) Create(name string) (*File, error) {
-	f := &File{disk: d, name: name}
-	return f, d.do(Op{Kind: "create", Name: name}, func(s *state) (*state, error) {
+// Create implements disk.Folder.
+func (d *Disk) Create(name string) (disk.File, error) {
+	f := &file{disk: d, name: name}
+	err := d.do(Op{Kind: "create", Name: name}, func(s *state) (*state, error) {
 		if inode, ok := s.seen.names[name]; ok {
 			f.inode = inode
 			return s.with(inode, s.files[inode].changed(change{truncate: true, when: d.tick()})), nil
@@ -150,11 +154,15 @@ func (d *Disk) Create(name string) (*File, error) {
 		f.inode = d.inodes
 		return s.with(f.inode, &content{}).moved(move{to: name, inode: f.inode}), nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
-// Open opens a file that exists.
-func (d *Disk) Open(name string) (*File, error) {
-	f, op := &File{disk: d, name: name}, Op{Kind: "open", Name: name}
+// Open implements disk.Folder.
+func (d *Disk) Open(name string) (disk.File, error) {
+	f, op := &file{disk: d, name: name}, Op{Kind: "open", Name: name}
 	if fault := d.fault(op); fault != nil {
 		return nil, op.failed(fault.Err)
 	}
@@ -168,7 +176,7 @@ func (d *Disk) Open(name string) (*File, error) {
 	return f, nil
 }
 
-// List returns the names of all files, sorted.
+// List implements disk.Folder; the names are sorted.
 func (d *Disk) List() ([]string, error) {
 	op := Op{Kind: "list"}
 	if fault := d.fault(op); fault != nil {
@@ -184,7 +192,7 @@ func (d *Disk) List() ([]string, error) {
 	return names, nil
 }
 
-// Rename gives a file another name, which may be one that exists.
+// Rename implements disk.Folder.
 func (d *Disk) Rename(from, to string) error {
 	return d.do(Op{Kind: "rename", Name: from, To: to}, func(s *state) (*state, error) {
 		inode, ok := s.seen.names[from]
@@ -195,7 +203,7 @@ func (d *Disk) Rename(from, to string) error {
 	})
 }
 
-// Remove removes a name.
+// Remove implements disk.Folder.
 func (d *Disk) Remove(name string) error {
 	return d.do(Op{Kind: "remove", Name: name}, func(s *state) (*state, error) {
 		if _, ok := s.seen.names[name]; !ok {
@@ -205,7 +213,7 @@ func (d *Disk) Remove(name string) error {
 	})
 }
 
-// SyncDir makes names durable.
+// SyncDir implements disk.Folder.
 func (d *Disk) SyncDir() error {
 	op := Op{Kind: "syncdir"}
 	f := d.fault(op)
@@ -219,8 +227,8 @@ func (d *Disk) SyncDir() error {
 	return nil
 }
 
-// File is an open file.
-type File struct {
+// file is an open file.
+type file struct {
 	disk   *Disk
 	name   string // when it was opened
 	inode  int
@@ -229,7 +237,7 @@ type File struct {
 }
 
 // called returns the name that the file has now, or had when it was opened.
-func (f *File) called() string {
+func (f *file) called() string {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.disk.now.seen.names[f.name] == f.inode {
@@ -244,7 +252,7 @@ func (f *File) called() string {
 }
 
 // do does op on the file's content.
-func (f *File) do(op Op, apply func(*content) *content) error {
+func (f *file) do(op Op, apply func(*content) *content) error {
 	return f.disk.do(op, func(s *state) (*state, error) {
 		if f.closed {
 			return nil, fs.ErrClosed
@@ -253,8 +261,8 @@ func (f *File) do(op Op, apply func(*content) *content) error {
 	})
 }
 
-// ReadAt implements io.ReaderAt.
-func (f *File) ReadAt(b []byte, offset int64) (int, error) {
+// ReadAt implements disk.File.
+func (f *file) ReadAt(b []byte, offset int64) (int, error) {
 	op := Op{Kind: "read", Name: f.called(), Offset: offset, Len: len(b)}
 	if fault := f.disk.fault(op); fault != nil {
 		return 0, op.failed(fault.Err)
@@ -273,8 +281,13 @@ func (f *File) ReadAt(b []byte, offset int64) (int, error) {
 	return n, nil
 }
 
+// Section implements disk.File.
+func (f *file) Section(offset, size int64) (io.Reader, error) {
+	return io.NewSectionReader(f, offset, size), nil
+}
+
 // content returns the file's content, which never changes.
-func (f *File) content() (*content, error) {
+func (f *file) content() (*content, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.closed {
@@ -283,8 +296,8 @@ func (f *File) content() (*content, error) {
 	return f.disk.now.files[f.inode], nil
 }
 
-// WriteAt implements io.WriterAt.
-func (f *File) WriteAt(b []byte, offset int64) (int, error) {
+// WriteAt implements disk.File.
+func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	op := Op{Kind: "write", Name: f.called(), Offset: offset, Len: len(b)}
 	data := slices.Clone(b)
 	fault := f.disk.fault(op)
@@ -310,22 +323,22 @@ func (f *File) WriteAt(b []byte, offset int64) (int, error) {
 	return len(data), nil
 }
 
-// Truncate cuts the file off or fills it up with zeroes.
-func (f *File) Truncate(size int64) error {
+// Truncate implements disk.File.
+func (f *file) Truncate(size int64) error {
 	return f.do(Op{Kind: "truncate", Name: f.called(), Offset: size}, func(c *content) *content {
 		return c.changed(change{truncate: true, offset: size, when: f.disk.tick()})
 	})
 }
 
 // mustNotHaveFailed notes that the rule of failed syncs is broken, if it is.
-func (f *File) mustNotHaveFailed(done string) {
+func (f *file) mustNotHaveFailed(done string) {
 	if f.failed && f.disk.broken == nil {
 		f.disk.broken = fmt.Errorf("%s was %s after its sync had failed", f.name, done)
 	}
 }
 
-// Sync makes the file's bytes and its size durable.
-func (f *File) Sync() error {
+// Sync implements disk.File.
+func (f *file) Sync() error {
 	op := Op{Kind: "sync", Name: f.called()}
 	fault := f.disk.fault(op)
 	f.disk.mu.Lock()
@@ -344,13 +357,13 @@ func (f *File) Sync() error {
 	return nil
 }
 
-// Forget makes the next read come from the disk, not from the kernel's memory.
-func (f *File) Forget() error {
+// Forget implements disk.File.
+func (f *file) Forget() error {
 	return f.do(Op{Kind: "forget", Name: f.called()}, (*content).forgotten)
 }
 
-// Size returns the file's length in bytes.
-func (f *File) Size() (int64, error) {
+// Size implements disk.File.
+func (f *file) Size() (int64, error) {
 	op := Op{Kind: "size", Name: f.called()}
 	if fault := f.disk.fault(op); fault != nil {
 		return 0, op.failed(fault.Err)
@@ -362,8 +375,8 @@ func (f *File) Size() (int64, error) {
 	return int64(len(content.seen)), nil
 }
 
-// Close closes the file; it syncs nothing.
-func (f *File) Close() error {
+// Close implements disk.File.
+func (f *file) Close() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.closed {
@@ -379,7 +392,7 @@ func (d *Disk) Damage(name string, change func([]byte) []byte) error {
 	defer d.mu.Unlock()
 	inode, ok := d.now.seen.names[name]
 	if !ok {
-		return errors.New("crashfs: there is no file " + name)
+		return errors.New("crashdisk: there is no file " + name)
 	}
 	b := change(slices.Clone(d.now.files[inode].seen))
 	d.now = d.now.with(inode, &content{seen: b, disk: b})
