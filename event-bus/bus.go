@@ -58,7 +58,7 @@ func (b *bus) replay(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, push.ErrUnknown):
 		return web.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")
 	case errors.Is(err, push.ErrAhead):
-		return web.Invalid("after", "The log ends at event %d.", b.log.Last())
+		return web.Invalid("after", "The cursor of this subscriber is at event %d: a replay ahead of it would pass over events that were not delivered yet.", status.Cursor)
 	case err != nil:
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -21,7 +22,7 @@ const (
 	unreachable         // no connection: the subscriber is down
 	silent              // a connection, and no answer in time: this event, or the subscriber
 	cut                 // a connection that ended without an answer: this event, another, or the subscriber
-	refused             // an answer that asks to try again
+	refused             // an answer that asks to try again, or a redirect: the subscriber's trouble, not the event's
 	rejected            // an answer that no repetition will change
 	gone                // 410: the subscriber asked to stop
 )
@@ -52,7 +53,10 @@ type endpoint struct {
 func newEndpoint(url string, timeout time.Duration) (*endpoint, error) {
 	request, err := http.NewRequest(http.MethodPost, url, nil)
 	if err != nil {
-		return nil, err
+		if strings.Contains(url, "@") { // the error may hold a piece of the password
+			err = errors.New("it is not a URL")
+		}
+		return nil, fmt.Errorf("the url %q cannot be used: %w", withoutPassword(url), err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "miniblog-event-bus")
@@ -131,7 +135,7 @@ func judge(status int) verdict {
 		return delivered
 	case status == http.StatusGone:
 		return gone
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+	case status/100 == 3, status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		return refused
 	default:
 		return rejected

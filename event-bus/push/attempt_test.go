@@ -2,8 +2,12 @@ package push
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -13,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
@@ -59,8 +65,8 @@ func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
 		"an answer of half a rune": {handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400); io.WriteString(w, "\xc3") }), rejected, "�"},
 		"410":                      {handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }), gone, ""},
 		"429":                      {handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }), refused, ""},
-		"a redirect":               {handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }), rejected, ""},
-		"a redirect to no URL":     {handle(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", ":"); w.WriteHeader(302) }), rejected, ""},
+		"a redirect":               {handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }), refused, ""},
+		"a redirect to no URL":     {handle(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", ":"); w.WriteHeader(302) }), refused, ""},
 		"not HTTP":                 {raw("SSH-2.0-OpenSSH\r\n"), cut, "malformed HTTP"},
 		"nothing":                  {raw(""), cut, "EOF"},
 		"a reset":                  {handle(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), cut, "EOF"},
@@ -178,6 +184,47 @@ func TestURLThatIsNoneStopsTheStart(t *testing.T) {
 	_, err := New(Config{Log: openLog(t, t.TempDir()), Dir: t.TempDir(), Logger: quiet}, []Subscriber{{Name: "all", URL: "http://a b/"}})
 	if err == nil || !strings.Contains(err.Error(), "subscriber all") || !strings.Contains(err.Error(), "invalid character") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// A wrong URL was shown as it was given, with its password.
+func TestPasswordOfASubscriberIsNeverShown(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"http://bus:hunter2@localhost:1/events", "http://bus:hunter2@", "http://bus:hunter2@a b/", "http://bus:hunter2@localhost:x", "bus:hunter2@localhost/events", "http://bus:hunter2%zz@localhost",
+		"ftp://bus:hunter2@localhost", "//bus:hunter2@localhost", "http://:hunter2@localhost\n",
+	} {
+		var logged bytes.Buffer
+		config := Config{Log: openLog(t, t.TempDir()), Dir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		text, err := json.Marshal([]Subscriber{{Name: "all", URL: url}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		if _, err := Parse(text); err != nil {
+			said += err.Error()
+		}
+		p, err := New(config, []Subscriber{{Name: "all", URL: url}})
+		if err != nil {
+			said += err.Error()
+		} else {
+			publish(t, config.Log, "a")
+			ctx, cancel := context.WithCancel(t.Context())
+			go p.Run(ctx)
+			waitFor(t, "an attempt that failed", func() error {
+				list, err := p.List(ctx)
+				if err == nil && list[0].LastError == "" {
+					err = errors.New("none yet")
+				}
+				said += fmt.Sprintf("%+v", list)
+				return err
+			})
+			cancel()
+			<-p.stopped
+		}
+		if said += logged.String(); strings.Contains(said, "hunter2") || !strings.Contains(said, "xxxxx@") {
+			t.Errorf("of %s is said: %s", url, said)
+		}
 	}
 }
 

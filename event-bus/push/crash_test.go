@@ -87,7 +87,7 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
 			return fault
 		})
 	}
-	p := &Pusher{log: log, dispatchers: []*dispatcher{d}, stopped: make(chan struct{})}
+	p := &Pusher{dispatchers: []*dispatcher{d}, stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx) }()

@@ -229,6 +229,9 @@ func (d *dispatcher) attemptAll(ctx context.Context) {
 // replay delivers again from after the given sequence; if that cannot be made
 // durable nothing changes.
 func (d *dispatcher) replay(after event.Sequence) error {
+	if after > d.position.Cursor {
+		return ErrAhead
+	}
 	p := d.position
 	p.Cursor, p.Stopped = after, false
 	if err := d.store.save(p); err != nil {

@@ -51,7 +51,6 @@ type Config struct {
 
 // Pusher serves all subscribers.
 type Pusher struct {
-	log         *eventlog.Log
 	dispatchers []*dispatcher
 	stopped     chan struct{} // closed when Run has returned
 }
@@ -71,7 +70,7 @@ func New(config Config, subscribers []Subscriber) (*Pusher, error) {
 	if err := disk.MakeDir(config.Dir); err != nil {
 		return nil, fmt.Errorf("making the folder for cursors: %w", err)
 	}
-	p := &Pusher{log: config.Log, stopped: make(chan struct{})}
+	p := &Pusher{stopped: make(chan struct{})}
 	for _, s := range subscribers {
 		d, err := newDispatcher(config, s)
 		if err != nil {
@@ -111,7 +110,7 @@ type Status struct {
 var (
 	ErrUnknown = errors.New("there is no such subscriber")
 	ErrStopped = errors.New("delivery has stopped")
-	ErrAhead   = errors.New("the log ends before that")
+	ErrAhead   = errors.New("the cursor is before that: what lies between was not delivered yet")
 )
 
 // List returns how all subscribers are doing.
@@ -127,13 +126,12 @@ func (p *Pusher) List(ctx context.Context) ([]Status, error) {
 
 // Replay delivers again from after the given sequence, in order, also to a
 // subscriber that had asked to stop. It returns once the new cursor is durable.
+// A sequence ahead of the cursor is ErrAhead, with the status as it is: a replay
+// passes over nothing.
 func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence) (Status, error) {
 	for _, d := range p.dispatchers {
 		if d.sub.Name != name {
 			continue
-		}
-		if after > p.log.Last() {
-			return Status{}, ErrAhead
 		}
 		var status Status
 		var saved error
@@ -162,7 +160,7 @@ func (p *Pusher) do(ctx context.Context, d *dispatcher, f func()) error {
 
 func (d *dispatcher) status() Status {
 	s := Status{
-		Name: d.sub.Name, URL: d.sub.URL, Types: append([]string{}, d.sub.Types...), Ordered: d.sub.ordered(),
+		Name: d.sub.Name, URL: withoutPassword(d.sub.URL), Types: append([]string{}, d.sub.Types...), Ordered: d.sub.ordered(),
 		Cursor: d.position.Cursor, State: d.state.name(), LastError: d.lastError,
 		DeadLetterCount: d.position.DeadLetters, DeadLetters: append([]DeadLetter{}, d.store.newest...),
 	}

@@ -115,7 +115,7 @@ func (d *dispatcher) giveUp(ctx context.Context, r result) {
 		Sequence: r.delivery.sequence, ID: r.delivery.id, Time: time.Now().UTC(),
 		Attempts: r.delivery.attempts, Status: r.status, Answer: r.answer, Event: r.delivery.line,
 	}
-	if err := d.store.bury(letter); err != nil {
+	if err := d.store.addDeadLetter(letter); err != nil {
 		d.logger.Error("a dead letter could not be written; its event waits", "sequence", letter.Sequence, "error", err)
 		d.retryLater(ctx, r.delivery, d.config.MostBackoff)
 		return

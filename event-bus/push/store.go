@@ -2,12 +2,14 @@ package push
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -26,6 +28,10 @@ type position struct {
 }
 
 // DeadLetter is an event that was given up, a line of NAME.dead.ndjson.
+//
+// Its event is the bytes that the log has, put behind the other members as they
+// are: it may nest as deep as JSON allows, and then the line nests deeper. So
+// the line as a whole is never decoded.
 type DeadLetter struct {
 	Sequence event.Sequence `json:"sequence"`
 	ID       string         `json:"id"`
@@ -99,8 +105,7 @@ func (s *store) loadLetters() error {
 		if err != nil {
 			return fmt.Errorf("the dead letters of subscriber %s cannot be read: %w", s.name, err)
 		}
-		var letter DeadLetter
-		if json.Unmarshal(line, &letter) == nil {
+		if letter, ok := parseDeadLetter(line); ok {
 			s.remember(letter)
 		}
 	}
@@ -115,9 +120,10 @@ func (s *store) save(p position) error {
 	return disk.Replace(s.folder, s.name+positionSuffix, append(text, '\n'))
 }
 
-// bury makes a dead letter durable.
-func (s *store) bury(letter DeadLetter) error {
-	line, err := json.Marshal(letter)
+// addDeadLetter makes a dead letter durable. That it cannot be written has to do
+// with the disk, never with what it says.
+func (s *store) addDeadLetter(letter DeadLetter) error {
+	line, err := appendDeadLetter(nil, letter)
 	if err != nil {
 		return err
 	}
@@ -127,6 +133,33 @@ func (s *store) bury(letter DeadLetter) error {
 	}
 	s.remember(letter)
 	return nil
+}
+
+// eventName cannot be within the members before the event: a quote within a
+// string is escaped.
+const eventName = `,"event":`
+
+// appendDeadLetter appends a line, without its end, to b.
+func appendDeadLetter(b []byte, letter DeadLetter) ([]byte, error) {
+	line := letter.Event
+	letter.Event, letter.Answer, letter.ID = nil, strings.ToValidUTF8(letter.Answer, "�"), strings.ToValidUTF8(letter.ID, "�")
+	head, err := json.Marshal(letter)
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, head[:len(head)-1]...)
+	return append(append(append(b, eventName...), line...), '}'), nil
+}
+
+// parseDeadLetter reads a line; ok is false if it is torn.
+func parseDeadLetter(line []byte) (letter DeadLetter, ok bool) {
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	head, raw, found := bytes.Cut(line, []byte(eventName))
+	if !found || !bytes.HasSuffix(raw, []byte("}")) || json.Unmarshal(append(bytes.Clone(head), '}'), &letter) != nil {
+		return DeadLetter{}, false
+	}
+	letter.Event = raw[:len(raw)-1]
+	return letter, true
 }
 
 func (s *store) remember(letter DeadLetter) {

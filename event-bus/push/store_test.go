@@ -1,8 +1,13 @@
 package push
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +22,9 @@ func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 	if err := s.save(position{Log: "x", Cursor: 7}); err != nil {
 		t.Fatal(err)
 	}
-	bury := func(q event.Sequence) {
+	add := func(q event.Sequence) {
 		t.Helper()
-		if err := s.bury(DeadLetter{Sequence: q, ID: fmt.Sprint("id", q), Time: time.Now(), Answer: "no", Event: []byte(`{"a":1}`)}); err != nil {
+		if err := s.addDeadLetter(DeadLetter{Sequence: q, ID: fmt.Sprint("id", q), Time: time.Now(), Answer: "no", Event: []byte(`{"a":1}`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,8 +40,8 @@ func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 		}
 		return list
 	}
-	bury(1)
-	bury(2)
+	add(1)
+	add(2)
 	whole, err := os.ReadFile(s.path(".dead.ndjson"))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 			t.Fatalf("cut at %d the list is %s", end, got)
 		}
 	}
-	bury(3) // behind half a line
+	add(3) // behind half a line
 	if got := fmt.Sprintf("%d", listed()); got != "[1 3]" {
 		t.Errorf("the list is %s", got)
 	}
@@ -73,5 +78,44 @@ func TestNewestDeadLettersAreListed(t *testing.T) {
 	}
 	if len(s.newest) != listed || s.newest[0].Sequence != 2*listed+1 || s.newest[listed-1].Sequence != 3*listed || s.newest[0].Event != nil {
 		t.Errorf("%d are listed, from %d to %d", len(s.newest), s.newest[0].Sequence, s.newest[len(s.newest)-1].Sequence)
+	}
+}
+
+// A dead letter whose event nested as deep as JSON allows could not be encoded,
+// was tried again for ever, and the cursor stood still.
+func TestDeadLetterHoldsTheBytesThatWereStoredHoweverDeep(t *testing.T) {
+	t.Parallel()
+	log, dir := openLog(t, t.TempDir()), t.TempDir()
+	deep := strings.Repeat("[", 9999) + strings.Repeat("]", 9999)
+	e := event.New("deep", "/test", "T", "a", 0)
+	e.Extensions, e.Data = []byte(`{"note":",\"event\":{}","event":1.50}`), []byte(deep)
+	line, err := event.AppendLine(nil, &e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Append(t.Context(), [][]byte{line}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		io.WriteString(w, `no,"event":`)
+	}))
+	t.Cleanup(server.Close)
+	p := run(t, log, dir, Subscriber{Name: "all", URL: server.URL})
+	p.wantCursor("all", 1)
+	p.stop()
+
+	event.PutSequence(line, 1)
+	text, err := os.ReadFile(filepath.Join(dir, "all.dead.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter, ok := parseDeadLetter(bytes.TrimLeft(text, "\n"))
+	if !ok || letter.Sequence != 1 || letter.ID != "deep" || letter.Answer != `no,"event":` || !bytes.Equal(letter.Event, line) {
+		t.Errorf("it is kept as %.400s", text)
+	}
+	s := run(t, log, dir, Subscriber{Name: "all", URL: server.URL}).status("all")
+	if s.DeadLetterCount != 1 || len(s.DeadLetters) != 1 || s.DeadLetters[0].Sequence != 1 {
+		t.Errorf("after a restart the subscriber is %+v", s)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -68,7 +69,7 @@ func Parse(text []byte) ([]Subscriber, error) {
 		case slices.Contains(seen, s.Name):
 			return nil, fmt.Errorf("entry %d: the name %q is there twice", i+1, s.Name)
 		case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-			return nil, fmt.Errorf("subscriber %s: the url %q must be absolute, such as http://localhost:4003/events", s.Name, s.URL)
+			return nil, fmt.Errorf("subscriber %s: the url %q must be absolute, such as http://localhost:4003/events", s.Name, withoutPassword(s.URL))
 		case slices.Contains(s.Types, ""):
 			return nil, fmt.Errorf("subscriber %s: a type is empty; leave types out to get all events", s.Name)
 		case s.From != "" && s.From != "start" && s.From != "now":
@@ -79,4 +80,20 @@ func Parse(text []byte) ([]Subscriber, error) {
 		seen = append(seen, s.Name)
 	}
 	return list, nil
+}
+
+// withoutPassword is what may be shown of a URL, also of one that is wrong.
+func withoutPassword(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		return u.Redacted()
+	}
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return text
+	}
+	scheme, _, found := strings.Cut(text[:at], "://")
+	if !found {
+		return "xxxxx" + text[at:]
+	}
+	return scheme + "://xxxxx" + text[at:]
 }
