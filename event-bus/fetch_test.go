@@ -284,7 +284,7 @@ func TestWaitEndsWhenSomethingComes(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(20 * time.Second))
-		fmt.Fprintf(conn, "GET /events?wait=60s&after=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b.newest().Sequence)
+		fmt.Fprintf(conn, "GET /events?wait=60s&after=%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b.newest().Sequence)
 		b.stop()
 		if answer, _ := io.ReadAll(conn); !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") || !strings.HasSuffix(string(answer), "\r\n\r\n[]\n") {
 			t.Errorf("answered %q", answer)
