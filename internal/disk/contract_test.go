@@ -94,6 +94,23 @@ var contract = map[string]func(*testing.T, contractFolder){
 		d.must(f.Truncate(5))
 		d.mustHold("a", "012\x00\x00")
 	},
+	"room that is reserved is zeroes, and takes nothing away": func(t *testing.T, d contractFolder) {
+		f := d.write("a", "0123")
+		if err := f.Reserve(8); errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("NOT CHECKED: this file system cannot reserve room")
+		} else {
+			d.must(err)
+		}
+		d.mustHold("a", "0123\x00\x00\x00\x00")
+		if _, err := f.WriteAt([]byte("45"), 4); err != nil {
+			t.Fatal(err)
+		}
+		d.must(f.Reserve(5))
+		d.must(f.Sync())
+		d.mustHold("a", "012345\x00\x00")
+		d.must(f.Truncate(6))
+		d.mustHold("a", "012345")
+	},
 	"a rename replaces, and open descriptors stay with their file": func(t *testing.T, d contractFolder) {
 		old := d.write("old", "old")
 		moved := d.write("new", "new")

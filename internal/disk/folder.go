@@ -94,6 +94,9 @@ func (f *osFile) Section(offset, size int64) (io.Reader, error) {
 	return io.LimitReader(f.File, size), nil
 }
 
+// Reserve implements File.
+func (f *osFile) Reserve(size int64) error { return allocate(f.File, size) }
+
 // Sync implements File.
 func (f *osFile) Sync() error { return fdatasync(f.File) }
 

@@ -78,6 +78,9 @@ func (c Crash) String() string {
 	}
 	if c.torn >= 0 {
 		w := c.state.unsynced()[c.torn]
+		if w.reserve {
+			return s + fmt.Sprintf("; room reserved for %d of %d bytes", c.cut, w.offset)
+		}
 		s += fmt.Sprintf("; the write [%d,%d) torn at its byte %d, with %s", w.offset, w.offset+int64(len(w.data)), c.cut, c.fill)
 	}
 	return s
@@ -208,7 +211,10 @@ func torn(whole Crash, moves int, changes []pending) (list []Crash) {
 		}
 		for _, cut := range cuts(ch.change) {
 			for fill := range fills {
-				if cut == 0 && fill != zeroes && fill != garbage && fill != hole || fill == hole && len(ch.data) <= sector {
+				if ch.reserve && fill != short {
+					continue // there is nothing in it
+				}
+				if !ch.reserve && cut == 0 && fill != zeroes && fill != garbage && fill != hole || fill == hole && len(ch.data) <= sector {
 					continue // not written at all, or written whole, or as zeroes
 				}
 				for _, kept := range others {
@@ -225,8 +231,15 @@ func torn(whole Crash, moves int, changes []pending) (list []Crash) {
 }
 
 // cuts returns where a write is torn: at every byte while it is small, at the
-// disk's sectors and the bytes around its ends when it is large.
+// disk's sectors and the bytes around its ends when it is large. Of room that
+// was reserved some sectors may be there.
 func cuts(ch change) (at []int) {
+	if ch.reserve {
+		for k := sector; int64(k) < ch.offset; k *= 2 {
+			at = append(at, k)
+		}
+		return at
+	}
 	n := len(ch.data)
 	if n <= small {
 		for k := range n {
@@ -297,6 +310,9 @@ func (c Crash) remains() *state {
 
 // tear returns b after a part of the write ch.
 func (c Crash) tear(b []byte, ch pending) []byte {
+	if ch.reserve {
+		return resized(b, max(int64(len(b)), int64(c.cut)))
+	}
 	first, rest := ch.change, ch.change
 	first.data, rest.data = ch.data[:c.cut], ch.data[c.cut:]
 	rest.offset += int64(c.cut)

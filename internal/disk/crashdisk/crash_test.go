@@ -228,3 +228,24 @@ func TestShortWriteLeavesAPart(t *testing.T) {
 		t.Errorf("read %q, %v", b[:n], err)
 	}
 }
+
+func TestReservedRoomIsThereAsFarAsItWasSynced(t *testing.T) {
+	d := New()
+	f := create(t, d, "a", "text")
+	must(t, f.Sync())
+	must(t, d.SyncDir())
+	must(t, f.Reserve(1500))
+	seen := map[int]bool{}
+	for files := range left(d) {
+		text, ok := strings.CutPrefix(files, "a=text")
+		if !ok || strings.Trim(text, "\x00") != "" {
+			t.Fatalf("a crash leaves %q", files)
+		}
+		seen[len("text")+len(text)] = true
+	}
+	if got, want := slices.Sorted(maps.Keys(seen)), []int{4, 512, 1024, 1500}; !slices.Equal(got, want) {
+		t.Errorf("crashes leave files of %d bytes, want %d", got, want)
+	}
+	must(t, f.Sync())
+	mustLeave(t, d, "a=text"+strings.Repeat("\x00", 1496))
+}

@@ -33,10 +33,10 @@ type Disk struct {
 
 // Op is one thing that was done with the disk.
 type Op struct {
-	Kind   string // create, open, list, rename, remove, syncdir; read, write, truncate, sync, forget, size
+	Kind   string // create, open, list, rename, remove, syncdir; read, write, truncate, reserve, sync, forget, size
 	Name   string // of the file, as it was when that was opened
 	To     string // of a rename
-	Offset int64  // of a read and a write; the new size of a truncate
+	Offset int64  // of a read and a write; the size of a truncate and a reserve
 	Len    int    // of a read and a write
 }
 
@@ -47,8 +47,8 @@ func (op Op) String() string {
 		return fmt.Sprintf("rename %s to %s", op.Name, op.To)
 	case "write", "read":
 		return fmt.Sprintf("%s %s [%d,%d)", op.Kind, op.Name, op.Offset, op.Offset+int64(op.Len))
-	case "truncate":
-		return fmt.Sprintf("truncate %s to %d", op.Name, op.Offset)
+	case "truncate", "reserve":
+		return fmt.Sprintf("%s %s to %d", op.Kind, op.Name, op.Offset)
 	}
 	return op.Kind + " " + op.Name
 }
@@ -327,6 +327,13 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 func (f *file) Truncate(size int64) error {
 	return f.do(Op{Kind: "truncate", Name: f.called(), Offset: size}, func(c *content) *content {
 		return c.changed(change{truncate: true, offset: size, when: f.disk.tick()})
+	})
+}
+
+// Reserve implements disk.File.
+func (f *file) Reserve(size int64) error {
+	return f.do(Op{Kind: "reserve", Name: f.called(), Offset: size}, func(c *content) *content {
+		return c.changed(change{reserve: true, offset: size, when: f.disk.tick()})
 	})
 }
 

@@ -31,9 +31,10 @@ type content struct {
 	changes []change
 }
 
-// change is a write, or a truncate to offset.
+// change is a write, a truncate to offset, or a reserve up to offset.
 type change struct {
 	truncate bool
+	reserve  bool
 	offset   int64
 	data     []byte
 	when     int // orders the changes of all files
@@ -127,6 +128,9 @@ func replay(b []byte, changes []change) []byte {
 func (ch change) apply(b []byte) []byte {
 	if ch.truncate {
 		return resized(b, ch.offset)
+	}
+	if ch.reserve {
+		return resized(b, max(int64(len(b)), ch.offset))
 	}
 	b = resized(b, max(int64(len(b)), ch.offset+int64(len(ch.data))))
 	copy(b[ch.offset:], ch.data)
