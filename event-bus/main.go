@@ -11,8 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sync/semaphore"
-
+	"miniblog/event-bus/api"
 	"miniblog/event-bus/eventlog"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
@@ -52,9 +51,8 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	slog.Info("the log is open", "log", log.ID(), "last", log.Last(), "subscribers", len(subscribers))
-	b := &bus{log: log, pusher: pusher, stopping: ctx, batchMemory: semaphore.NewWeighted(batchMemory)}
 	return &service.Service{
-		Routes:     b.routes(),
+		Routes:     api.New(api.Config{Log: log, Pusher: pusher, Stopping: ctx}).Routes(),
 		Origins:    origins,
 		Background: []func(context.Context) error{pusher.Run},
 		Alive:      log.Failure,

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
 )
 
 // command runs an offline command.
@@ -16,87 +19,156 @@ func command(args ...string) (code int, out, errs string) {
 	return code, o.String(), e.String()
 }
 
+// segment returns the file of a log that has one.
+func segment(t testing.TB, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.zst"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the log has the files %v, %v", files, err)
+	}
+	return files[0]
+}
+
+// damage flips bits of a log's file, part of the way into it: over more bytes
+// than a header has, which a reader of frames passes over.
+func damage(t testing.TB, dir string, part float64) {
+	t.Helper()
+	text, err := os.ReadFile(segment(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int(part * float64(len(text)))
+	for i := at; i < min(at+64, len(text)); i++ {
+		text[i] ^= 0x10
+	}
+	if err := os.WriteFile(segment(t, dir), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill appends batches of so many events to the log in dir and returns all of
+// its lines.
+func fill(t testing.TB, dir string, batches ...int) (lines string) {
+	t.Helper()
+	log, err := eventlog.Open(dir, eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for _, n := range batches {
+		var batch [][]byte
+		for i := range n {
+			line, err := event.AppendLine(nil, &event.Event{SpecVersion: "1.0", ID: event.NewID(), Source: "/s", Type: "T",
+				Time: "2026-11-20T15:00:00Z", Data: fmt.Appendf(nil, `{"n":%d}`, i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			batch = append(batch, line)
+		}
+		if _, err := log.Append(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := log.Reader(0)
+	defer reader.Close()
+	for {
+		b, err := reader.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Count == 0 {
+			return lines
+		}
+		lines += string(b.Text)
+	}
+}
+
 func TestVerifyAndDumpOfAGoodLog(t *testing.T) {
 	t.Parallel()
-	b := startBus(t)
-	b.fill("A", 25)
-	lines := b.send("GET", "/events", "", "Accept", "application/x-ndjson").body
+	dir := t.TempDir()
+	lines := fill(t, dir, 25)
 
 	t.Run("not while the bus runs on it", func(t *testing.T) {
+		b := startBusOn(t, dir)
+		defer b.stop()
 		for _, name := range []string{"verify", "dump", "repair"} {
-			if code, _, errs := command(name, b.dir); code != 1 || !strings.Contains(errs, "another event-bus has this log open; stop it first") {
+			if code, _, errs := command(name, dir); code != 1 || !strings.Contains(errs, "another event-bus has this log open; stop it first") {
 				t.Errorf("%s ended with %d: %s", name, code, errs)
 			}
 		}
 	})
-	b.stop()
-	code, out, errs := command("verify", b.dir)
+	code, out, errs := command("verify", dir)
 	if code != 0 || errs != "" || !strings.HasPrefix(out, "00000000000000000001.active.zst  events 1 to 25, ") || !strings.Contains(out, fmt.Sprintf("25 events hold: %d bytes, ", len(lines))) {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
-	if code, out, errs = command("dump", b.dir); code != 0 || out != lines || errs != "" {
+	if code, out, errs = command("dump", dir); code != 0 || out != lines || errs != "" {
 		t.Errorf("dump ended with %d: %.300s%s", code, out, errs)
 	}
-	if code, out, errs = command("repair", b.dir); code != 0 || out != "Nothing is damaged; nothing was changed.\n" || errs != "" {
+	if code, out, errs = command("repair", dir); code != 0 || out != "Nothing is damaged; nothing was changed.\n" || errs != "" {
 		t.Errorf("repair ended with %d: %s%s", code, out, errs)
 	}
-	if after := b.restart(); len(after.events()) != 25 {
+	if after := fill(t, dir); after != lines {
 		t.Error("the log has changed")
 	}
 }
 
 func TestTornBatchIsNoDamage(t *testing.T) {
 	t.Parallel()
-	b := startBus(t)
-	b.fill("A", 5)
-	b.fill("A", 5)
-	b.stop()
-	text, err := os.ReadFile(segment(t, b.dir))
+	dir := t.TempDir()
+	fill(t, dir, 5, 5)
+	text, err := os.ReadFile(segment(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(segment(t, b.dir), text[:len(text)-7], 0o644); err != nil {
+	if err := os.WriteFile(segment(t, dir), text[:len(text)-7], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := command("verify", b.dir)
+	code, out, errs := command("verify", dir)
 	if code != 0 || errs != "" || !strings.Contains(out, "events 1 to 5, ") || !strings.Contains(out, "bytes of a batch that was never acknowledged") {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
-	if left, _ := os.ReadFile(segment(t, b.dir)); len(left) != len(text)-7 {
+	if left, _ := os.ReadFile(segment(t, dir)); len(left) != len(text)-7 {
 		t.Error("verify has changed the log")
 	}
 }
 
 func TestDamageIsFoundAndRepaired(t *testing.T) {
 	t.Parallel()
-	b := startBus(t)
-	b.fill("A", 100)
-	b.fill("B", 100)
-	b.fill("C", 100)
-	id := b.send("GET", "/events?limit=1", "").header.Get("Event-Log")
-	b.stop()
-	damage(t, b.dir, 0.5)
+	dir := t.TempDir()
+	fill(t, dir, 100, 100, 100)
+	id := logID(t, dir)
+	damage(t, dir, 0.5)
 	for _, name := range []string{"verify", "dump"} {
-		code, out, errs := command(name, b.dir)
+		code, out, errs := command(name, dir)
 		if code != 1 || !strings.Contains(errs, "where event 101 should be") ||
-			!strings.Contains(errs, fmt.Sprintf("run \"event-bus repair %s\" to keep the events before 101 and give up the rest", b.dir)) || strings.Contains(out, "hold") {
+			!strings.Contains(errs, fmt.Sprintf("run \"event-bus repair %s\" to keep the events before 101 and give up the rest", dir)) || strings.Contains(out, "hold") {
 			t.Errorf("%s ended with %d: %.300s%s", name, code, out, errs)
 		}
 	}
-	code, out, errs := command("repair", b.dir)
-	if code != 0 || errs != "" || !strings.HasPrefix(out, "Kept the events up to 100. What was taken away is in "+filepath.Join(b.dir, "damaged-")) {
+	code, out, errs := command("repair", dir)
+	if code != 0 || errs != "" || !strings.HasPrefix(out, "Kept the events up to 100. What was taken away is in "+filepath.Join(dir, "damaged-")) {
 		t.Fatalf("repair ended with %d: %s%s", code, out, errs)
 	}
-	if code, out, errs = command("verify", b.dir); code != 0 || !strings.Contains(out, "100 events hold") {
+	if code, out, errs = command("verify", dir); code != 0 || !strings.Contains(out, "100 events hold") {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
-	b = b.restart()
-	if got := b.send("GET", "/events?limit=1", "").header.Get("Event-Log"); got == id {
+	if logID(t, dir) == id {
 		t.Error("the log has lost events and kept its id: nobody would notice")
 	}
-	if all := b.events(); len(all) != 100 || b.post("application/json", `{"type":"T"}`).Sequence != 101 {
-		t.Errorf("%d events are left", len(all))
+	if n := strings.Count(fill(t, dir, 1), "\n"); n != 101 {
+		t.Errorf("with a new event there are %d", n)
 	}
+}
+
+// logID returns the id of the log in dir.
+func logID(t testing.TB, dir string) string {
+	t.Helper()
+	log, err := eventlog.Open(dir, eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	return log.ID()
 }
 
 func TestCommandThatIsNotOne(t *testing.T) {
@@ -133,12 +205,10 @@ func (f *full) Write(p []byte) (int, error) {
 
 func TestDumpSaysWhenItCouldNotWriteAll(t *testing.T) {
 	t.Parallel()
-	b := startBus(t)
-	b.fill("A", 5)
-	b.fill("A", 500)
-	b.stop()
+	dir := t.TempDir()
+	fill(t, dir, 5, 500)
 	var errs bytes.Buffer
-	if code := offline([]string{"dump", b.dir}, &full{4000}, &errs); code != 1 || !strings.Contains(errs.String(), "event-bus dump: ") {
+	if code := offline([]string{"dump", dir}, &full{4000}, &errs); code != 1 || !strings.Contains(errs.String(), "event-bus dump: ") {
 		t.Errorf("dump ended with %d: %s", code, errs.String())
 	}
 }

@@ -1,32 +1,34 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
 	"miniblog/internal/service"
+	"miniblog/internal/wire"
 )
 
 // runningBus is a bus that runs as the program does, on a port and a folder of
 // its own.
 type runningBus struct {
-	t      testing.TB
-	addr   string
-	url    string
-	dir    string
-	client *http.Client
-	kill   context.CancelFunc
-	done   chan struct{} // closed when Run has returned err
-	err    error
+	t    testing.TB
+	addr string
+	dir  string
+	kill context.CancelFunc
+	done chan struct{} // closed when Run has returned err
+	err  error
 }
 
 // startBus starts a bus without subscribers on a new log. It is stopped, and
@@ -42,10 +44,6 @@ func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 	lookup := environment(t, append([]string{"DATA_DIR", dir}, env...)...)
 	ctx, kill := context.WithCancel(context.Background())
 	b := &runningBus{t: t, dir: dir, kill: kill, done: make(chan struct{})}
-	b.client = &http.Client{
-		Timeout:   20 * time.Second,
-		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
-	}
 	listening := make(chan net.Addr, 1)
 	go func() {
 		b.err = service.Run(ctx, "event-bus", "localhost:0", lookup, open, func(a net.Addr) { listening <- a })
@@ -53,7 +51,7 @@ func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 	}()
 	select {
 	case a := <-listening:
-		b.addr, b.url = a.String(), "http://"+a.String()
+		b.addr = a.String()
 	case <-b.done:
 		kill()
 		t.Fatalf("the bus did not start: %v", b.err)
@@ -90,7 +88,6 @@ func runOnce(t testing.TB, env ...string) error {
 func (b *runningBus) stop() {
 	b.t.Helper()
 	b.kill()
-	b.client.CloseIdleConnections() // else the bus waits for a last request on them
 	select {
 	case <-b.done:
 	case <-time.After(20 * time.Second):
@@ -101,167 +98,119 @@ func (b *runningBus) stop() {
 	}
 }
 
-// restart stops the bus and starts another one on its log.
-func (b *runningBus) restart(env ...string) *runningBus {
-	b.t.Helper()
+// subscribersFile writes a subscribers file and returns its name.
+func subscribersFile(t testing.TB, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "subscribers.json")
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestStartSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	damaged := t.TempDir()
+	fill(t, damaged, 10, 10)
+	damage(t, damaged, 0.2)
+	locked := startBus(t)
+	for name, test := range map[string]struct {
+		env  []string
+		want string
+	}{
+		"a subscribers file that is not there": {[]string{"SUBSCRIBERS_FILE", "/nowhere/file"}, `SUBSCRIBERS_FILE="/nowhere/file": open /nowhere/file: no such file`},
+		"a subscribers file that is wrong":     {[]string{"SUBSCRIBERS_FILE", subscribersFile(t, `[{"name":"A"}]`)}, `entry 1: the name "A" must be lower-case letters`},
+		"origins that are none":                {[]string{"ALLOWED_ORIGINS", "posts.com"}, `ALLOWED_ORIGINS="posts.com": each origin must be a scheme and a host`},
+		"a folder that cannot be":              {[]string{"DATA_DIR", "/proc/none"}, `DATA_DIR="/proc/none": cannot make this folder`},
+		"a damaged log":                        {[]string{"DATA_DIR", damaged}, `opening the log in ` + damaged + `: 00000000000000000001.active.zst is damaged at byte 0, where event 1 should be`},
+		"a log that is open elsewhere":         {[]string{"DATA_DIR", locked.dir}, `is locked: another event-bus has this log open; stop it first`},
+		"an address that is taken":             {[]string{"ADDR", locked.addr}, locked.addr + ` is in use by another program: stop that one, or set ADDR to another address`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := runOnce(t, test.env...)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
+	t.Run("a cursor that is not one", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "subscribers"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "subscribers", "x.json"), []byte("?"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		env := []string{"DATA_DIR", dir, "SUBSCRIBERS_FILE", subscribersFile(t, `[{"name":"x","url":"http://localhost:1"}]`)}
+		for range 2 { // it gives the log back each time
+			if err := runOnce(t, env...); err == nil || !strings.Contains(err.Error(), "to deliver all events again") {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+// Of a stop under load each client knows what became of its events: what was
+// answered is there, and what was not answered is not.
+func TestStopUnderLoadIsFairToEveryPublisher(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	start := time.Now()
+	type publication struct {
+		ids    []string
+		stored bool
+		why    string
+	}
+	publications := make(chan publication, 1<<16)
+	var publishers sync.WaitGroup
+	for p := range 12 {
+		client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: p%3 == 0}}
+		t.Cleanup(client.CloseIdleConnections)
+		publishers.Go(func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("%d-%d", p, i)
+				ids, contentType, body := []string{id}, "application/json", `{"type":"T","id":"`+id+`"}`
+				if p%2 == 0 {
+					ids, contentType, body = append(ids, id+"b"), wire.Batch, `[`+body+`,{"type":"T","id":"`+id+`b"}]`
+				}
+				response, err := client.Post("http://"+b.addr+"/events", contentType, strings.NewReader(body))
+				if err == nil {
+					_, err = io.ReadAll(response.Body)
+					response.Body.Close()
+				}
+				stored := err == nil && response.StatusCode == http.StatusOK
+				publications <- publication{ids, stored, fmt.Sprint(err)}
+				if !stored {
+					return
+				}
+			}
+		})
+	}
+	for len(publications) < 100 { // each of which takes a moment
+		if time.Since(start) > 15*time.Second {
+			t.Fatal("there is no load")
+		}
+		time.Sleep(time.Millisecond)
+	}
 	b.stop()
-	return startBusOn(b.t, b.dir, env...)
-}
-
-// reply is an answer that has been read.
-type reply struct {
-	status int
-	header http.Header
-	body   string
-	err    error // what ended the body early
-}
-
-// send sends a request; header is names and values in turn.
-func (b *runningBus) send(method, path, body string, header ...string) reply {
-	b.t.Helper()
-	r, err := b.try(method, path, strings.NewReader(body), header...)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return r
-}
-
-// try is send for requests that may fail, from any goroutine.
-func (b *runningBus) try(method, path string, body io.Reader, header ...string) (reply, error) {
-	request, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, body)
-	if err != nil {
-		return reply{}, err
-	}
-	for pair := range slices.Chunk(header, 2) {
-		request.Header.Set(pair[0], pair[1])
-	}
-	response, err := b.client.Do(request)
-	if err != nil {
-		return reply{}, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	return reply{response.StatusCode, response.Header, string(text), err}, nil
-}
-
-// post publishes body and expects it to be stored.
-func (b *runningBus) post(contentType, body string) (answer receipt) {
-	b.t.Helper()
-	r := b.send("POST", "/events", body, "Content-Type", contentType)
-	r.wantJSON(b.t, http.StatusOK, &answer)
-	return answer
-}
-
-// fill publishes n events of the type with data {"n":1} and so on.
-func (b *runningBus) fill(typ string, n int) {
-	b.t.Helper()
-	for from := 0; from < n; from += 1000 {
-		var batch bytes.Buffer
-		for i := from; i < min(n, from+1000); i++ {
-			fmt.Fprintf(&batch, `,{"type":%q,"subject":"s%d","data":{"n":%d}}`, typ, i%7, i+1)
+	publishers.Wait()
+	close(publications)
+	there := map[string]int{}
+	err := eventlog.Check(b.dir, func(batch eventlog.Batch) error {
+		for line := range batch.Lines() {
+			id, _ := event.ReadID(line)
+			there[string(id)]++
 		}
-		batch.WriteByte(']')
-		batch.Bytes()[0] = '['
-		b.send("POST", "/events", batch.String(), "Content-Type", batched).wantJSON(b.t, http.StatusOK, nil)
+		return nil
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// stored is an event as GET /events gives it.
-type stored struct {
-	SpecVersion string          `json:"specversion"`
-	Sequence    string          `json:"sequence"`
-	ID          string          `json:"id"`
-	Source      string          `json:"source"`
-	Type        string          `json:"type"`
-	Time        string          `json:"time"`
-	Subject     string          `json:"subject"`
-	Data        json.RawMessage `json:"data"`
-	Fields      map[string]any  `json:"-"` // all of them
-}
-
-// compactData returns the data without white space.
-func (e stored) compactData() string {
-	var b bytes.Buffer
-	if len(e.Data) > 0 && json.Compact(&b, e.Data) != nil {
-		return "not JSON: " + string(e.Data)
-	}
-	return b.String()
-}
-
-// events returns the whole history.
-func (b *runningBus) events() []stored {
-	b.t.Helper()
-	r := b.send("GET", "/events", "")
-	var list []stored
-	r.wantJSON(b.t, http.StatusOK, &list)
-	var fields []map[string]any
-	r.wantJSON(b.t, http.StatusOK, &fields)
-	for i := range list {
-		list[i].Fields = fields[i]
-	}
-	return list
-}
-
-// newest returns the last event of the history.
-func (b *runningBus) newest() stored {
-	b.t.Helper()
-	all := b.events()
-	if len(all) == 0 {
-		b.t.Fatal("the log is empty")
-	}
-	return all[len(all)-1]
-}
-
-// wantJSON expects an answer with status and decodes it into v, unless that is
-// nil.
-func (r reply) wantJSON(t testing.TB, status int, v any) {
-	t.Helper()
-	if r.err != nil {
-		t.Fatalf("the answer was cut off: %v", r.err)
-	}
-	if r.status != status || r.header.Get("Content-Type") != "application/json" {
-		t.Fatalf("answered %d %s %.500s, want %d in JSON", r.status, r.header.Get("Content-Type"), r.body, status)
-	}
-	if v != nil {
-		if err := json.Unmarshal([]byte(r.body), v); err != nil {
-			t.Fatalf("%v in %.500s", err, r.body)
-		}
-	}
-}
-
-// wantProblem expects a problem that says in a sentence what is wrong.
-func (r reply) wantProblem(t testing.TB, status int, field string) {
-	t.Helper()
-	var p struct {
-		Type, Title, Detail, Field string
-		Status                     int
-	}
-	if r.status != status || r.header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("answered %d %s %.500s, want the problem %d", r.status, r.header.Get("Content-Type"), r.body, status)
-		return
-	}
-	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
-		t.Errorf("%v in %.500s", err, r.body)
-	}
-	if p.Type != "about:blank" || p.Title != http.StatusText(status) || p.Status != status || p.Field != field {
-		t.Errorf("the problem is %s, want status %d and field %q", r.body, status, field)
-	}
-	if len(p.Detail) < 20 || len(p.Detail) > 400 || !strings.HasSuffix(p.Detail, ".") {
-		t.Errorf("the detail is not a sentence that helps: %q", p.Detail)
-	}
-	for _, leak := range []string{"goroutine", ".go:", "go-json", "jsontext", "main."} {
-		if strings.Contains(r.body, leak) {
-			t.Errorf("the answer shows its inside: %s", r.body)
-		}
-	}
-}
-
-// waitFor waits until check gives true.
-func waitFor(t testing.TB, what string, check func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !check(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+	for p := range publications {
+		for _, id := range p.ids {
+			if p.stored && there[id] != 1 || !p.stored && there[id] != 0 {
+				t.Errorf("event %s was stored %d times and its publisher told %v: %s", id, there[id], p.stored, p.why)
+			}
 		}
 	}
 }

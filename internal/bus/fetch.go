@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"miniblog/internal/event"
+	"miniblog/internal/wire"
 )
 
 // What Fetch hands over and takes in at most.
@@ -64,15 +65,15 @@ func (c *Client) Fetch(ctx context.Context, after event.Sequence, wait time.Dura
 }
 
 func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
-	query := url.Values{"after": {p.after.String()}}
+	query := url.Values{wire.After: {p.after.String()}}
 	if wait > 0 {
-		query.Set("wait", wait.String())
+		query.Set(wire.Wait, wait.String())
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", "application/x-ndjson")
+	req.Header.Set("Accept", wire.Lines)
 	req.Header.Set("Accept-Encoding", "zstd")
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -83,11 +84,11 @@ func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
 		return refusal(resp)
 	}
 	p.body = &watched{resp.Body, p.alive}
-	if p.Log = resp.Header.Get("Event-Log"); p.Log == "" {
+	if p.Log = resp.Header.Get(wire.LogHeader); p.Log == "" {
 		return nil
 	}
-	if p.Last, err = event.ParseSequence(resp.Header.Get("Event-Sequence-Last")); err != nil {
-		return fmt.Errorf("header Event-Sequence-Last: %w", err)
+	if p.Last, err = event.ParseSequence(resp.Header.Get(wire.LastHeader)); err != nil {
+		return fmt.Errorf("header %s: %w", wire.LastHeader, err)
 	}
 	switch encoding := resp.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":

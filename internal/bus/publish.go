@@ -14,6 +14,7 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 // How long a publication is tried: whoever waits for it gets an answer within
@@ -192,13 +193,8 @@ func (c *Client) attempt(ctx context.Context, batch []*publication) error {
 		}
 		body = append(body, p.body...)
 	}
-	var answer struct {
-		First      event.Sequence   `json:"first"`
-		Last       event.Sequence   `json:"last"`
-		Sequences  []event.Sequence `json:"sequences"` // only if some were stored before
-		Duplicates []bool           `json:"duplicates"`
-	}
-	if err := c.post(ctx, "application/cloudevents-batch+json", append(body, ']'), &answer); err != nil {
+	var answer wire.BatchReceipt
+	if err := c.post(ctx, wire.Batch, append(body, ']'), &answer); err != nil {
 		return err
 	}
 	news := answer.First > 0 && answer.Last == answer.First+event.Sequence(len(batch)-1)
@@ -218,12 +214,9 @@ func (c *Client) attempt(ctx context.Context, batch []*publication) error {
 }
 
 func (c *Client) attemptOne(ctx context.Context, p *publication) error {
-	var answer struct {
-		Sequence  event.Sequence `json:"sequence"`
-		Duplicate bool           `json:"duplicate"`
-	}
+	var answer wire.Receipt
 	// Of all content types, the course's bus reads this one.
-	if err := c.post(ctx, "application/json", p.body, &answer); err != nil {
+	if err := c.post(ctx, wire.JSON, p.body, &answer); err != nil {
 		return err
 	}
 	p.receipt.Sequence, p.receipt.Duplicate = answer.Sequence, answer.Duplicate

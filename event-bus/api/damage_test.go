@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"errors"
@@ -131,7 +131,7 @@ func TestPublisherIsToldWhatTheDiskDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &bus{log: log, stopping: t.Context()}
+		b := New(Config{Log: log, Stopping: t.Context()})
 		publish := func() *httptest.ResponseRecorder {
 			r := httptest.NewRequest("POST", "/events", strings.NewReader(`{"type":"T"}`))
 			r.Header.Set("Content-Type", "application/json")

@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"bytes"
@@ -16,10 +16,8 @@ import (
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
-
-// maxWait is the longest that a fetch may wait for something to come.
-const maxWait = time.Minute
 
 // query is what a fetch asks for.
 type query struct {
@@ -34,23 +32,23 @@ func parseQuery(text string) (q query, err error) {
 	if err != nil { // what cannot be read must not be taken for "everything"
 		return q, web.NewProblem(http.StatusBadRequest, "The query cannot be read: %.100v.", err)
 	}
-	if text := v.Get("after"); text != "" {
+	if text := v.Get(wire.After); text != "" {
 		if q.after, err = event.ParseSequence(text); err != nil {
 			return q, web.Invalid("after", "The parameter after=%v.", err)
 		}
 	}
 	q.limit = math.MaxUint64
-	if text := v.Get("limit"); text != "" {
+	if text := v.Get(wire.Limit); text != "" {
 		if q.limit, err = strconv.ParseUint(text, 10, 63); err != nil || q.limit == 0 {
 			return q, web.Invalid("limit", "The limit must be a whole number from 1 up.")
 		}
 	}
-	if text := v.Get("wait"); text != "" {
-		if q.wait, err = time.ParseDuration(text); err != nil || q.wait < 0 || q.wait > maxWait {
+	if text := v.Get(wire.Wait); text != "" {
+		if q.wait, err = time.ParseDuration(text); err != nil || q.wait < 0 || q.wait > wire.MaxWait {
 			return q, web.Invalid("wait", "The wait must be a duration from 0s to 60s, such as 30s.")
 		}
 	}
-	for t := range strings.SplitSeq(v.Get("type"), ",") {
+	for t := range strings.SplitSeq(v.Get(wire.Types), ",") {
 		if t != "" {
 			if q.types == nil {
 				q.types = map[string]bool{}
@@ -63,38 +61,38 @@ func parseQuery(text string) (q query, err error) {
 
 // fetch answers with the events that are asked for, in the form that is
 // accepted: an array, a line an event, or a stream that goes on.
-func (b *bus) fetch(w http.ResponseWriter, r *http.Request) error {
+func (a *API) fetch(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(b.stopping, cancel)() // a wait must not hold up a stop
-	a := &answer{log: b.log, header: w.Header(), out: web.NewStream(w), query: q, encoding: acceptedEncoding(r)}
-	a.header.Set("Event-Log", b.log.ID())
-	a.header.Set("Cache-Control", "no-cache")
-	a.header.Add("Vary", "Accept, Accept-Encoding")
+	defer context.AfterFunc(a.stopping, cancel)() // a wait must not hold up a stop
+	out := &answer{log: a.log, header: w.Header(), out: web.NewStream(w), query: q, encoding: acceptedEncoding(r)}
+	out.header.Set(wire.LogHeader, a.log.ID())
+	out.header.Set("Cache-Control", "no-cache")
+	out.header.Add("Vary", "Accept, Accept-Encoding")
 	accept := r.Header.Get("Accept")
 	switch {
 	case r.Method == http.MethodHead: // nothing to read, nothing to wait for
-		a.header.Set("Event-Sequence-Last", b.log.Last().String())
+		out.header.Set(wire.LastHeader, a.log.Last().String())
 		return nil
-	case strings.Contains(accept, "text/event-stream"):
+	case strings.Contains(accept, wire.Stream):
 		if id := r.Header.Get("Last-Event-ID"); id != "" {
-			if a.query.after, err = event.ParseSequence(id); err != nil {
+			if out.query.after, err = event.ParseSequence(id); err != nil {
 				return web.Invalid("Last-Event-ID", "The header Last-Event-ID: %v.", err)
 			}
 		}
-		return a.follow(ctx)
+		return out.follow(ctx)
 	}
-	if q.after > b.log.Last() { // this is not the log that the reader knows: they must hear of it now
-		a.query.wait = 0
+	if q.after > a.log.Last() { // this is not the log that the reader knows: they must hear of it now
+		out.query.wait = 0
 	}
-	if strings.Contains(accept, "application/x-ndjson") {
-		return a.sendLines(ctx)
+	if strings.Contains(accept, wire.Lines) {
+		return out.sendLines(ctx)
 	}
-	return a.sendArray(ctx)
+	return out.sendArray(ctx)
 }
 
 // answer is one fetch on its way out.
@@ -128,7 +126,7 @@ func (a *answer) begin(ctx context.Context) (*selection, error) {
 		}
 		break
 	}
-	a.header.Set("Event-Sequence-Last", s.last.String())
+	a.header.Set(wire.LastHeader, s.last.String())
 	a.out.Extend() // also an answer without a body is a write
 	return s, nil
 }
@@ -141,7 +139,7 @@ func (a *answer) sendLines(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	a.header.Set("Content-Type", "application/x-ndjson")
+	a.header.Set("Content-Type", wire.Lines)
 	if a.encoding == "zstd" && len(a.query.types) == 0 {
 		return a.sendFrames(s.last)
 	}
@@ -182,7 +180,7 @@ func (a *answer) sendArray(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	a.header.Set("Content-Type", "application/json")
+	a.header.Set("Content-Type", wire.JSON)
 	body := newBody(a.out, a.header, a.encoding)
 	var part []byte
 	for before := byte('['); s.ready(); before = ',' {
@@ -215,9 +213,9 @@ const flushEvery = 20 * time.Millisecond
 // follow answers with server-sent events: what is there, and then what comes,
 // until the reader leaves, the limit is reached or the service stops.
 func (a *answer) follow(ctx context.Context) error {
-	a.header.Set("Content-Type", "text/event-stream")
+	a.header.Set("Content-Type", wire.Stream)
 	a.header.Set("X-Accel-Buffering", "no") // nginx must pass it on at once
-	a.header.Set("Event-Sequence-Last", a.log.Last().String())
+	a.header.Set(wire.LastHeader, a.log.Last().String())
 	a.query.wait = keepAlive
 	if err := a.out.Flush(); err != nil {
 		return cutOff(err)

@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/internal/wire"
 )
 
 var uuid7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -92,7 +93,7 @@ func TestBinaryModeIsTheSameEvent(t *testing.T) {
 				header = append(header, "Content-Type", test.contentType)
 			}
 			r := b.send("POST", "/events", test.body, header...)
-			var answer receipt
+			var answer wire.Receipt
 			r.wantJSON(t, http.StatusOK, &answer)
 			e := b.newest()
 			if e.Sequence != answer.Sequence.String() || e.Type != "T" || e.SpecVersion != "1.0" {
@@ -117,7 +118,7 @@ func TestBatchIsStoredAsOne(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
 	b.post("application/json", `{"type":"before"}`)
-	r := b.send("POST", "/events", `[{"type":"A"},{"type":"B","id":"b"},{"type":"C"}]`, "Content-Type", batched)
+	r := b.send("POST", "/events", `[{"type":"A"},{"type":"B","id":"b"},{"type":"C"}]`, "Content-Type", wire.Batch)
 	var answer map[string]any
 	r.wantJSON(t, http.StatusOK, &answer)
 	if len(answer) != 3 || answer["status"] != "OK" || answer["first"] != event.Sequence(2).String() || answer["last"] != event.Sequence(4).String() {
@@ -128,15 +129,15 @@ func TestBatchIsStoredAsOne(t *testing.T) {
 	}
 
 	t.Run("all or none", func(t *testing.T) {
-		r := b.send("POST", "/events", `[{"type":"D"},{"type":"E","id":"`+strings.Repeat("x", 129)+`"}]`, "Content-Type", batched)
+		r := b.send("POST", "/events", `[{"type":"D"},{"type":"E","id":"`+strings.Repeat("x", 129)+`"}]`, "Content-Type", wire.Batch)
 		r.wantProblem(t, http.StatusUnprocessableEntity, "1/id")
 		if types := typesOf(b.events()); types != "before A B C" {
 			t.Errorf("stored %s", types)
 		}
 	})
 	t.Run("says where each one is if some were there before", func(t *testing.T) {
-		r := b.send("POST", "/events", `[{"type":"F"},{"type":"B","id":"b"},{"type":"G","id":"g"},{"type":"G","id":"g"}]`, "Content-Type", batched)
-		var answer batchReceipt
+		r := b.send("POST", "/events", `[{"type":"F"},{"type":"B","id":"b"},{"type":"G","id":"g"},{"type":"G","id":"g"}]`, "Content-Type", wire.Batch)
+		var answer wire.BatchReceipt
 		r.wantJSON(t, http.StatusOK, &answer)
 		if fmt.Sprintf("%d", answer.Sequences) != "[5 3 6 6]" || fmt.Sprint(answer.Duplicates) != "[false true false true]" || answer.First != 5 || answer.Last != 6 {
 			t.Errorf("answered %+v", answer)
@@ -189,7 +190,7 @@ func TestPublishersAtOnceAllGetTheirPlace(t *testing.T) {
 	}
 	at := map[string]string{}
 	for range publishers * each {
-		var a receipt
+		var a wire.Receipt
 		(<-answers).wantJSON(t, http.StatusOK, &a)
 		at[a.Sequence.String()] = a.ID
 	}

@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"bufio"
@@ -309,7 +309,7 @@ func TestWaitDoesNotUseUpTheTimeForTheAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	b := &bus{log: log, stopping: t.Context()}
+	b := New(Config{Log: log, Stopping: t.Context()})
 	for form, header := range forms {
 		if strings.HasPrefix(form, "a stream") {
 			continue

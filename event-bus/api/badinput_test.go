@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 // attempt is a request that a publisher or reader should not send.
@@ -96,23 +97,23 @@ func badInput() map[string]map[string]attempt {
 			"binary: a time that is none":  binary(``, 422, "time", "Ce-Time", "now"),
 			"binary: an id of 10 kB":       binary(``, 422, "id", "Ce-Id", huge),
 			"binary: 2 MiB":                binary(strings.Repeat("x", 2<<20), 413, "", "Content-Type", "text/plain"),
-			"batch: nothing":               publish(batched, ``, 400, ""),
-			"batch: not JSON":              publish(batched, `[{]`, 400, ""),
-			"batch: cut short":             publish(batched, `[{"type":"T"},`, 400, ""),
-			"batch: more behind it":        publish(batched, `[{"type":"T"}] []`, 400, ""),
-			"batch: null":                  publish(batched, `null`, 400, ""),
-			"batch: one event":             publish(batched, `{"type":"T"}`, 400, ""),
-			"batch: a number":              publish(batched, `17`, 400, ""),
-			"batch: empty":                 publish(batched, ` [ ] `, 422, ""),
-			"batch: null in it":            publish(batched, `[null]`, 400, "0"),
-			"batch: a number in it":        publish(batched, `[{"type":"T"},1]`, 400, "1"),
-			"batch: an array in it":        publish(batched, `[[]]`, 400, "0"),
-			"batch: one without a type":    publish(batched, `[{"type":"T"},{"data":1}]`, 422, "1/type"),
-			"batch: a type of wrong type":  publish(batched, `[{"type":"T"},{"type":1}]`, 400, "1/type"),
-			"batch: one is too large":      publish(batched, `[{"type":"T"},{"type":"T","data":"`+strings.Repeat("x", 1<<20)+`"}]`, 413, "1"),
-			"batch: millions of something": publish(batched, "[{}"+strings.Repeat(",{}", 5<<20)+"]", 413, ""),
-			"batch: more events than fit":  publish(batched, `[{"type":"T"}`+strings.Repeat(`,{"type":"T"}`, maxEvents)+"]", 413, ""),
-			"batch: more than 16 MiB":      publish(batched, strings.Repeat(" ", 16<<20+1), 413, ""),
+			"batch: nothing":               publish(wire.Batch, ``, 400, ""),
+			"batch: not JSON":              publish(wire.Batch, `[{]`, 400, ""),
+			"batch: cut short":             publish(wire.Batch, `[{"type":"T"},`, 400, ""),
+			"batch: more behind it":        publish(wire.Batch, `[{"type":"T"}] []`, 400, ""),
+			"batch: null":                  publish(wire.Batch, `null`, 400, ""),
+			"batch: one event":             publish(wire.Batch, `{"type":"T"}`, 400, ""),
+			"batch: a number":              publish(wire.Batch, `17`, 400, ""),
+			"batch: empty":                 publish(wire.Batch, ` [ ] `, 422, ""),
+			"batch: null in it":            publish(wire.Batch, `[null]`, 400, "0"),
+			"batch: a number in it":        publish(wire.Batch, `[{"type":"T"},1]`, 400, "1"),
+			"batch: an array in it":        publish(wire.Batch, `[[]]`, 400, "0"),
+			"batch: one without a type":    publish(wire.Batch, `[{"type":"T"},{"data":1}]`, 422, "1/type"),
+			"batch: a type of wrong type":  publish(wire.Batch, `[{"type":"T"},{"type":1}]`, 400, "1/type"),
+			"batch: one is too large":      publish(wire.Batch, `[{"type":"T"},{"type":"T","data":"`+strings.Repeat("x", 1<<20)+`"}]`, 413, "1"),
+			"batch: millions of something": publish(wire.Batch, "[{}"+strings.Repeat(",{}", 5<<20)+"]", 413, ""),
+			"batch: more events than fit":  publish(wire.Batch, `[{"type":"T"}`+strings.Repeat(`,{"type":"T"}`, wire.MaxBatchEvents)+"]", 413, ""),
+			"batch: more than 16 MiB":      publish(wire.Batch, strings.Repeat(" ", 16<<20+1), 413, ""),
 		},
 		"fetch": {
 			"a negative after":          fetch("after=-1", 422, "after"),
@@ -224,7 +225,7 @@ func TestBodiesUpToTheLimitAreStored(t *testing.T) {
 	b.send("POST", "/events", fmt.Sprintf("{"+member+"}", 2, strings.Repeat("x", room+1)), "Content-Type", "application/json").
 		wantProblem(t, http.StatusRequestEntityTooLarge, "")
 	last := fmt.Sprintf("{"+member+"}]", 3, strings.Repeat("y", room))
-	b.send("POST", "/events", "["+strings.Repeat(" ", 16<<20-1-len(last))+last, "Content-Type", batched).wantJSON(t, http.StatusOK, nil)
+	b.send("POST", "/events", "["+strings.Repeat(" ", 16<<20-1-len(last))+last, "Content-Type", wire.Batch).wantJSON(t, http.StatusOK, nil)
 	lines := b.send("GET", "/events", "", "Accept", "application/x-ndjson").body
 	if first, second, _ := strings.Cut(lines, "\n"); len(first) != web.MaxBody || len(second) != web.MaxBody+1 {
 		t.Errorf("the lines have %d and %d bytes", len(first), len(second)-1)

@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"encoding/json"
@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // subscribersFile writes a subscribers file and returns its name.
@@ -154,102 +153,5 @@ func TestPublisherIsAnsweredBeforeAnyDelivery(t *testing.T) {
 	b.post("application/json", `{"type":"Second"}`)
 	if types := typesOf(b.events()); types != "First Second" {
 		t.Errorf("stored are %s", types)
-	}
-}
-
-func TestStartSaysWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	damaged := t.TempDir()
-	b := startBusOn(t, damaged)
-	b.fill("A", 10)
-	b.fill("B", 10)
-	b.stop()
-	damage(t, damaged, 0.2)
-	locked := startBus(t)
-	for name, test := range map[string]struct {
-		env  []string
-		want string
-	}{
-		"a subscribers file that is not there": {[]string{"SUBSCRIBERS_FILE", "/nowhere/file"}, `SUBSCRIBERS_FILE="/nowhere/file": open /nowhere/file: no such file`},
-		"a subscribers file that is wrong":     {[]string{"SUBSCRIBERS_FILE", subscribersFile(t, `[{"name":"A"}]`)}, `entry 1: the name "A" must be lower-case letters`},
-		"origins that are none":                {[]string{"ALLOWED_ORIGINS", "posts.com"}, `ALLOWED_ORIGINS="posts.com": each origin must be a scheme and a host`},
-		"a folder that cannot be":              {[]string{"DATA_DIR", "/proc/none"}, `DATA_DIR="/proc/none": cannot make this folder`},
-		"a damaged log":                        {[]string{"DATA_DIR", damaged}, `opening the log in ` + damaged + `: 00000000000000000001.active.zst is damaged at byte 0, where event 1 should be`},
-		"a log that is open elsewhere":         {[]string{"DATA_DIR", locked.dir}, `is locked: another event-bus has this log open; stop it first`},
-		"an address that is taken":             {[]string{"ADDR", locked.addr}, locked.addr + ` is in use by another program: stop that one, or set ADDR to another address`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := runOnce(t, test.env...)
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %v, want %s", err, test.want)
-			}
-		})
-	}
-	t.Run("a cursor that is not one", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := os.MkdirAll(filepath.Join(dir, "subscribers"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "subscribers", "x.json"), []byte("?"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		env := []string{"DATA_DIR", dir, "SUBSCRIBERS_FILE", subscribersFile(t, `[{"name":"x","url":"http://localhost:1"}]`)}
-		for range 2 { // it gives the log back each time
-			if err := runOnce(t, env...); err == nil || !strings.Contains(err.Error(), "to deliver all events again") {
-				t.Errorf("got %v", err)
-			}
-		}
-	})
-}
-
-// Of a stop under load each client knows what became of its events: what was
-// answered is there, and what was not answered is not.
-func TestStopUnderLoadIsFairToEveryPublisher(t *testing.T) {
-	t.Parallel()
-	b := startBus(t)
-	type publication struct {
-		ids    []string
-		stored bool
-		why    string
-	}
-	publications := make(chan publication, 1<<16)
-	var publishers sync.WaitGroup
-	for p := range 12 {
-		client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: p%3 == 0}}
-		t.Cleanup(client.CloseIdleConnections)
-		publishers.Go(func() {
-			for i := 0; ; i++ {
-				id := fmt.Sprintf("%d-%d", p, i)
-				ids, contentType, body := []string{id}, "application/json", `{"type":"T","id":"`+id+`"}`
-				if p%2 == 0 {
-					ids, contentType, body = append(ids, id+"b"), batched, `[`+body+`,{"type":"T","id":"`+id+`b"}]`
-				}
-				response, err := client.Post(b.url+"/events", contentType, strings.NewReader(body))
-				if err == nil {
-					_, err = io.ReadAll(response.Body)
-					response.Body.Close()
-				}
-				stored := err == nil && response.StatusCode == http.StatusOK
-				publications <- publication{ids, stored, fmt.Sprint(err)}
-				if !stored {
-					return
-				}
-			}
-		})
-	}
-	waitFor(t, "load", func() bool { return len(publications) > 100 })
-	b.stop()
-	publishers.Wait()
-	close(publications)
-	there := map[string]int{}
-	for _, e := range b.restart().events() {
-		there[e.ID]++
-	}
-	for p := range publications {
-		for _, id := range p.ids {
-			if p.stored && there[id] != 1 || !p.stored && there[id] != 0 {
-				t.Errorf("event %s was stored %d times and its publisher told %v: %s", id, there[id], p.stored, p.why)
-			}
-		}
 	}
 }

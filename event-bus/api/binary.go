@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"encoding/base64"
@@ -12,6 +12,7 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 // isBinary tells whether a request's headers are those of an event in
@@ -21,7 +22,7 @@ func isBinary(h http.Header) bool { return h.Get("Ce-Specversion") != "" || h.Ge
 // readBinary reads an event in CloudEvents' binary mode (HTTP protocol binding
 // 1.0.2, section 3.1): attributes in headers, the data as body.
 func readBinary(w http.ResponseWriter, r *http.Request) (e event.Event, err error) {
-	body, mediaType, err := web.ReadBody(w, r, web.MaxBody)
+	body, mediaType, err := web.ReadBody(w, r, wire.MaxEvent)
 	if err != nil {
 		return e, err
 	}
@@ -53,7 +54,7 @@ func readBinary(w http.ResponseWriter, r *http.Request) (e event.Event, err erro
 			extensions[attribute] = value
 		}
 	}
-	if mediaType != "" && mediaType != plainJSON && len(body) > 0 {
+	if mediaType != "" && mediaType != wire.JSON && len(body) > 0 {
 		extensions["datacontenttype"] = strings.ToValidUTF8(r.Header.Get("Content-Type"), "")
 	}
 	if err := putData(&e, extensions, body, mediaType); err != nil {
@@ -86,7 +87,7 @@ func unquote(value string) string {
 func putData(e *event.Event, extensions map[string]string, body []byte, mediaType string) (err error) {
 	switch {
 	case len(body) == 0:
-	case mediaType == "" || mediaType == plainJSON || strings.HasSuffix(mediaType, "+json"):
+	case mediaType == "" || mediaType == wire.JSON || strings.HasSuffix(mediaType, "+json"):
 		if !jsontext.Value(body).IsValid() {
 			return web.NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8.")
 		}

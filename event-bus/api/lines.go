@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"bytes"
@@ -12,12 +12,13 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 // readLine reads an event as a line of the log. What was sent as a line is
 // taken as it stands, in body. Its errors are problems.
 func readLine(body []byte) ([]byte, error) {
-	if line, rest, ok := event.TakeLine(body); ok && len(line) <= web.MaxBody && len(skipSpace(rest)) == 0 {
+	if line, rest, ok := event.TakeLine(body); ok && len(line) <= wire.MaxEvent && len(skipSpace(rest)) == 0 {
 		return line, nil
 	}
 	var e event.Event
@@ -57,7 +58,7 @@ func takeLines(body []byte) (lines [][]byte, ok bool) {
 	rest := skipSpace(body)
 	for before := byte('['); len(rest) > 0 && rest[0] == before; before = ',' {
 		line, after, ok := event.TakeLine(rest[1:])
-		if !ok || len(line) > web.MaxBody || len(lines) == maxEvents {
+		if !ok || len(line) > wire.MaxEvent || len(lines) == wire.MaxBatchEvents {
 			return nil, false
 		}
 		lines, rest = append(lines, line), after
@@ -84,8 +85,8 @@ func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	for dec.PeekKind() != ']' {
-		if len(*b) == maxEvents {
-			return web.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", maxEvents)
+		if len(*b) == wire.MaxBatchEvents {
+			return web.NewProblem(http.StatusRequestEntityTooLarge, "The batch has more than %d events: send it in parts.", wire.MaxBatchEvents)
 		}
 		*b = append(*b, event.Event{})
 		if err := (*b)[len(*b)-1].UnmarshalJSONFrom(dec); err != nil {
@@ -107,8 +108,8 @@ func appendLine(lines []byte, e *event.Event) ([]byte, error) {
 	}
 	start := len(lines)
 	lines, err := event.AppendLine(lines, e)
-	if size := len(lines) - start; err == nil && size > web.MaxBody { // no subscriber would take it
-		err = web.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, web.MaxBody)
+	if size := len(lines) - start; err == nil && size > wire.MaxEvent { // no subscriber would take it
+		err = web.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, wire.MaxEvent)
 	}
 	return lines, err
 }

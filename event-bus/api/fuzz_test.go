@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 // wantRefusal holds that whatever comes from outside is refused with a problem
@@ -59,8 +60,8 @@ func seedBodies(f *testing.F, contentType string) {
 }
 
 func FuzzEvent(f *testing.F) {
-	seedBodies(f, plainJSON)
-	seedBodies(f, structured)
+	seedBodies(f, wire.JSON)
+	seedBodies(f, wire.Event)
 	f.Add([]byte(`{"type":"PostCreated","data":{"id":"1f2e3d4c","title":"a"}}`))
 	f.Add([]byte(`{"specversion":"1.0","id":"1","source":"/s","type":"T","time":"2026-11-20T15:00:00+01:00","subject":"s","ext":[1,{"a":"\u0000"}],"data_base64":"AA=="}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -74,7 +75,7 @@ func FuzzEvent(f *testing.F) {
 }
 
 func FuzzBatch(f *testing.F) {
-	seedBodies(f, batched)
+	seedBodies(f, wire.Batch)
 	f.Add([]byte(`[{"type":"A"},{"type":"B","id":"b","subject":"s","data":[1, 2]}, {"type":"C","ext":"\r\n"}]`))
 	f.Add([]byte(" [\r\n{\"type\":\r\"A\"\n,\t\"x\"\r:\n{\r}}\n]\r"))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -135,7 +136,7 @@ func FuzzQuery(f *testing.F) {
 		q, err := parseQuery(text)
 		if err != nil {
 			wantRefusal(t, err)
-		} else if q.limit == 0 || q.wait < 0 || q.wait > maxWait || q.types[""] {
+		} else if q.limit == 0 || q.wait < 0 || q.wait > wire.MaxWait || q.types[""] {
 			t.Errorf("%q is read as %+v", text, q)
 		}
 		switch encoding := acceptedEncoding(&http.Request{Header: http.Header{"Accept-Encoding": {accepted}}}); {

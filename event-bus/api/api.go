@@ -1,4 +1,8 @@
-package main
+// Package api is the event bus's HTTP: publish, fetch, follow, and the
+// subscribers.
+//
+// Its law: what is answered with 200 is on disk.
+package api
 
 import (
 	"context"
@@ -15,26 +19,42 @@ import (
 	"miniblog/internal/web"
 )
 
-// bus answers the routes of the event bus.
-type bus struct {
+// Config is what the API works on. It closes none of it.
+type Config struct {
+	Log      *eventlog.Log
+	Pusher   *push.Pusher    // nil: no routes for subscribers
+	Stopping context.Context // ends when the service begins to stop: waits and streams end then
+}
+
+// API answers the routes of the event bus.
+type API struct {
 	log         *eventlog.Log
 	pusher      *push.Pusher
-	stopping    context.Context // ends when the service begins to stop
+	stopping    context.Context
 	batchMemory *semaphore.Weighted
 }
 
-func (b *bus) routes() map[string]web.Handler {
-	return map[string]web.Handler{
-		"POST /events":                    b.publish,
-		"GET /events":                     b.fetch,
-		"GET /subscribers":                b.subscribers,
-		"POST /subscribers/{name}/replay": b.replay,
+// New returns the API of a bus.
+func New(c Config) *API {
+	return &API{log: c.Log, pusher: c.Pusher, stopping: c.Stopping, batchMemory: semaphore.NewWeighted(batchMemory)}
+}
+
+// Routes returns the handlers by pattern of http.ServeMux.
+func (a *API) Routes() map[string]web.Handler {
+	routes := map[string]web.Handler{
+		"POST /events": a.publish,
+		"GET /events":  a.fetch,
 	}
+	if a.pusher != nil {
+		routes["GET /subscribers"] = a.subscribers
+		routes["POST /subscribers/{name}/replay"] = a.replay
+	}
+	return routes
 }
 
 // subscribers lists how each subscriber is doing.
-func (b *bus) subscribers(w http.ResponseWriter, r *http.Request) error {
-	list, err := b.pusher.List(r.Context())
+func (a *API) subscribers(w http.ResponseWriter, r *http.Request) error {
+	list, err := a.pusher.List(r.Context())
 	if err != nil {
 		return err
 	}
@@ -42,7 +62,7 @@ func (b *bus) subscribers(w http.ResponseWriter, r *http.Request) error {
 }
 
 // replay delivers again what came after a sequence.
-func (b *bus) replay(w http.ResponseWriter, r *http.Request) error {
+func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
 	var request struct {
 		After sequenceOrNumber `json:"after"`
 	}
@@ -53,7 +73,7 @@ func (b *bus) replay(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return web.Invalid("after", "Say from where, with a whole number: {\"after\": 0} delivers everything again.")
 	}
-	status, err := b.pusher.Replay(r.Context(), r.PathValue("name"), after)
+	status, err := a.pusher.Replay(r.Context(), r.PathValue("name"), after)
 	switch {
 	case errors.Is(err, push.ErrUnknown):
 		return web.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")

@@ -1,0 +1,121 @@
+package api
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
+	"miniblog/internal/web"
+	"miniblog/internal/wire"
+)
+
+// batchMemory is what all large batches that are being read together may hold.
+const batchMemory = 4 * wire.MaxBatch
+
+// publish stores what it is sent and answers when that is on disk.
+func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case mediaType == wire.Batch:
+		return a.publishBatch(w, r)
+	case mediaType != wire.Event && isBinary(r.Header):
+		e, err := readBinary(w, r)
+		if err != nil {
+			return err
+		}
+		line, err := appendLine(nil, &e)
+		if err != nil {
+			return err
+		}
+		return a.storeOne(w, r, line)
+	}
+	body, _, err := web.ReadBody(w, r, web.MaxBody, wire.JSON, wire.Event, wire.Batch)
+	if err != nil {
+		return err
+	}
+	if kind := jsontext.Value(body).Kind(); kind == '[' {
+		return web.NewProblem(http.StatusBadRequest, "The body is an array: send a batch with the header \"Content-Type: %s\".", wire.Batch)
+	}
+	line, err := readLine(body)
+	if err != nil {
+		return err
+	}
+	return a.storeOne(w, r, line)
+}
+
+func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line []byte) error {
+	positions, err := a.log.Append(r.Context(), [][]byte{line})
+	if err != nil {
+		return refused(err)
+	}
+	id, _ := event.ReadID(line)
+	return web.WriteJSON(w, http.StatusOK, wire.Receipt{Status: "OK", ID: string(id), Sequence: positions[0].Sequence, Duplicate: positions[0].Duplicate})
+}
+
+// publishBatch stores an array of events, all or none.
+func (a *API) publishBatch(w http.ResponseWriter, r *http.Request) error {
+	if weight := r.ContentLength; weight < 0 || weight > web.MaxBody { // up to there it is a body like any other
+		if weight < 0 || weight > wire.MaxBatch {
+			weight = wire.MaxBatch
+		}
+		if err := a.batchMemory.Acquire(r.Context(), weight); err != nil {
+			return err
+		}
+		defer a.batchMemory.Release(weight)
+	}
+	buf := batchBodies.Get().(*[]byte)
+	body, _, err := web.ReadBodyInto(*buf, w, r, wire.MaxBatch, wire.Batch)
+	if err != nil {
+		return err
+	}
+	lines, err := readLines(body)
+	if err != nil {
+		return err
+	}
+	positions, err := a.log.Append(r.Context(), lines)
+	if err != nil {
+		return refused(err)
+	}
+	*buf = body
+	batchBodies.Put(buf) // and not after an error: the log may still look at it
+	return web.WriteJSON(w, http.StatusOK, batchAnswer(positions))
+}
+
+// batchBodies hold the bodies of batches: half a megabyte that need not be
+// cleared and collected each time.
+var batchBodies = sync.Pool{New: func() any { return new([]byte) }}
+
+func batchAnswer(positions []eventlog.Position) wire.BatchReceipt {
+	answer := wire.BatchReceipt{Status: "OK", First: positions[0].Sequence, Last: positions[len(positions)-1].Sequence}
+	for _, p := range positions {
+		if p.Duplicate {
+			for _, p := range positions {
+				answer.Sequences = append(answer.Sequences, p.Sequence)
+				answer.Duplicates = append(answer.Duplicates, p.Duplicate)
+			}
+			break
+		}
+	}
+	return answer
+}
+
+// refused says why the log did not take an event.
+func refused(err error) error {
+	var p *web.Problem
+	switch {
+	case errors.Is(err, eventlog.ErrFull):
+		p = web.NewProblem(http.StatusInsufficientStorage, "The disk of the event bus is full. Make room, then send the event again.")
+	case errors.Is(err, eventlog.ErrReadOnly):
+		p = web.NewProblem(http.StatusServiceUnavailable, "The event bus takes no events until it is started again; its log says why. Reading goes on.")
+	default:
+		return err
+	}
+	p.RetryAfter, p.Cause = time.Second, err
+	return p
+}
