@@ -23,19 +23,19 @@ func TestReadmeShowsThisProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../docs/own-service.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(readme, []byte("```go\n"+string(source)+"```\n")) {
-		t.Error("the program in README.md is not this one: copy it there")
+		t.Error("the program in docs/own-service.md is not this one: copy it there")
 	}
 	if lines := bytes.Count(source, []byte("\n")); lines >= 40 {
-		t.Errorf("the program has %d lines; the README promises fewer than 40", lines)
+		t.Errorf("the program has %d lines; the document promises fewer than 40", lines)
 	}
 }
 
-// TestLateJoinerSeesAllHistory runs the program of the README against a bus
+// TestLateJoinerSeesAllHistory runs the program of docs/own-service.md against a bus
 // that has long been in use.
 func TestLateJoinerSeesAllHistory(t *testing.T) {
 	bus := harness.StartBus(t)

@@ -124,7 +124,7 @@ func (a *answer) unrouted(status int) *Problem {
 	if status == http.StatusMethodNotAllowed {
 		return NewProblem(status, "%s is not possible here; use %s.", a.request.Method, a.Header().Get("Allow"))
 	}
-	return NewProblem(status, "There is nothing at %.100q. The README lists the routes.", a.request.URL.Path)
+	return NewProblem(status, "There is nothing at %.100q. docs/api.md lists the routes.", a.request.URL.Path)
 }
 
 // Write implements http.ResponseWriter.

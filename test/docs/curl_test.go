@@ -16,17 +16,17 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// step is a command of the README and the answer below it.
+// step is a command of docs/api.md and the answer below it.
 type step struct {
 	command string
 	answer  []string // lines, without empty ones
 }
 
-// steps returns what the README tries, in its order.
+// steps returns what the tour tries, in its order.
 func steps(t *testing.T) []step {
 	t.Helper()
 	var list []step
-	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1) {
+	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(read(t, "docs/api.md"), -1) {
 		for line := range strings.Lines(block[1]) {
 			line = strings.TrimSuffix(line, "\n")
 			if command, ok := strings.CutPrefix(line, "$ "); ok {
@@ -44,10 +44,10 @@ func steps(t *testing.T) []step {
 // until what was done before has taken its way.
 func (s step) reads() bool { return !regexp.MustCompile(` (--json|-d|-X) `).MatchString(s.command) }
 
-func TestAnswersOfTheReadmeAreReal(t *testing.T) {
+func TestAnswersOfTheTourAreReal(t *testing.T) {
 	needs(t, "curl")
 	blog := harness.StartBlog(t, harness.Config{})
-	host := map[string]string{ // as the README names it, as it is here
+	host := map[string]string{ // as the tour names it, as it is here
 		"localhost:3000": blog.PageURL, "localhost:4000": blog.Posts.URL, "localhost:4001": blog.Comments.URL,
 		"localhost:4002": blog.Query.URL, "localhost:4003": blog.Moderation.URL, "localhost:4005": blog.Bus.URL,
 	}
@@ -59,14 +59,14 @@ func TestAnswersOfTheReadmeAreReal(t *testing.T) {
 		}
 		here, there = append(here, name, u.Host), append(there, u.Host, name)
 	}
-	toHere, toReadme := strings.NewReplacer(here...), strings.NewReplacer(there...)
+	toHere, toTour := strings.NewReplacer(here...), strings.NewReplacer(there...)
 	for _, s := range steps(t) {
 		if !strings.HasPrefix(s.command, "curl ") || strings.Contains(s.command, "localhost:4010") {
 			continue // of the example, which has a test of its own
 		}
 		try := func() error {
 			answer := curl(t, toHere.Replace(s.command))
-			return s.check(toReadme.Replace(answer))
+			return s.check(toTour.Replace(answer))
 		}
 		if s.reads() {
 			harness.Eventually(t, 20*time.Second, try)
@@ -76,7 +76,7 @@ func TestAnswersOfTheReadmeAreReal(t *testing.T) {
 	}
 }
 
-// curl runs a command of the README; a stream is cut off after a while.
+// curl runs a command of the tour; a stream is cut off after a while.
 func curl(t *testing.T, command string) string {
 	t.Helper()
 	quiet := "curl -sS "
@@ -111,15 +111,15 @@ func (s step) check(got string) error {
 			at++
 		}
 		if at == len(rest) {
-			return fmt.Errorf("$ %s\nanswers\n%s\nwithout, in its place, the line of the README\n%s", s.command, got, want)
+			return fmt.Errorf("$ %s\nanswers\n%s\nwithout, in its place, the line of docs/api.md\n%s", s.command, got, want)
 		}
 		rest = rest[at+1:]
 	}
 	return nil
 }
 
-// TestReadmeTriesEveryRoute reads the routes from the source.
-func TestReadmeTriesEveryRoute(t *testing.T) {
+// TestTourTriesEveryRoute reads the routes from the source.
+func TestTourTriesEveryRoute(t *testing.T) {
 	var commands []string
 	for _, s := range steps(t) {
 		commands = append(commands, s.command)
@@ -140,7 +140,7 @@ func TestReadmeTriesEveryRoute(t *testing.T) {
 				tried = tried || found && (step{command: command}).reads() == (method == "GET")
 			}
 			if !tried {
-				t.Errorf("the README does not try %s of %s", route, service)
+				t.Errorf("docs/api.md does not try %s of %s", route, service)
 			}
 		}
 	}
