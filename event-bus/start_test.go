@@ -196,13 +196,13 @@ func TestStopUnderLoadIsFairToEveryPublisher(t *testing.T) {
 	publishers.Wait()
 	close(publications)
 	there := map[string]int{}
-	err := eventlog.Check(b.dir, func(batch eventlog.Batch) error {
+	err := eventlog.Check(b.dir, io.Discard, func(batch eventlog.Batch) error {
 		for line := range batch.Lines() {
 			id, _ := event.ReadID(line)
 			there[string(id)]++
 		}
 		return nil
-	}, nil)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,18 +12,11 @@ import (
 	"miniblog/internal/event"
 )
 
-// SegmentInfo describes a segment that holds.
-type SegmentInfo struct {
-	Name        string
-	First, Last event.Sequence
-	Bytes       int64 // on disk
-	Torn        int64 // bytes behind its batches that Open would cut off
-}
-
-// Check reads a whole log that nobody has open, changes nothing, and hands each
-// batch to visit and, unless it is nil, each segment to segment. It returns
-// visit's error, or a *Damage for the first event that cannot be read.
-func Check(dir string, visit func(Batch) error, segment func(SegmentInfo)) error {
+// Check reads a whole log that nobody has open, changes nothing, hands each batch
+// to visit, and writes to report: a line for each segment that holds and, if all
+// do, the sum. It returns visit's error, or a *Damage for the first event that
+// cannot be read.
+func Check(dir string, report io.Writer, visit func(Batch) error) error {
 	unlock, err := lock(dir)
 	if err != nil {
 		return err
@@ -41,18 +35,24 @@ func Check(dir string, visit func(Batch) error, segment func(SegmentInfo)) error
 	if err := r.checkOrder(); err != nil {
 		return err
 	}
+	events, lines, stored := 0, 0, int64(0)
 	for i, s := range r.segments {
-		if err := s.check(visit); err != nil {
+		err := s.check(func(b Batch) error {
+			events += b.Count
+			lines += len(b.Text)
+			return visit(b)
+		})
+		if err != nil {
 			return err
 		}
-		info := SegmentInfo{Name: s.name, First: s.first, Last: s.last, Bytes: s.size}
-		if i == len(r.segments)-1 {
-			info.Torn = r.torn
+		stored += s.size
+		fmt.Fprintf(report, "%s  events %d to %d, %d bytes", s.name, s.first, s.last, s.size)
+		if i == len(r.segments)-1 && r.torn > 0 {
+			fmt.Fprintf(report, ", then %d bytes of a batch that was never acknowledged", r.torn)
 		}
-		if segment != nil {
-			segment(info)
-		}
+		fmt.Fprintln(report)
 	}
+	fmt.Fprintf(report, "%d events hold: %d bytes, %d on disk\n", events, lines, stored)
 	return nil
 }
 
@@ -89,7 +89,7 @@ func Repair(dir string) (string, error) {
 	aside := filepath.Join(dir, "damaged-"+time.Now().UTC().Format("20060102T150405.000Z"))
 	for moved := 0; ; moved++ {
 		last := event.Sequence(0)
-		err := Check(dir, func(b Batch) error { last = b.Last(); return nil }, nil)
+		err := Check(dir, io.Discard, func(b Batch) error { last = b.Last(); return nil })
 		var damage *Damage
 		switch {
 		case err == nil && moved == 0:

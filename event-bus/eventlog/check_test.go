@@ -2,8 +2,11 @@ package eventlog
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"miniblog/internal/disk"
@@ -65,7 +68,7 @@ func TestRepairKeepsWhatHolds(t *testing.T) {
 			dir, names, last := threeSegments(t)
 			c.damage(t, filepath.Join(dir, names[c.segment]))
 			var damage *Damage
-			if err := Check(dir, func(Batch) error { return nil }, nil); !errors.As(err, &damage) {
+			if err := Check(dir, io.Discard, func(Batch) error { return nil }); !errors.As(err, &damage) {
 				t.Fatalf("the check says %v, want damage", err)
 			}
 			said, err := Repair(dir)
@@ -97,13 +100,35 @@ func TestCheckReadsWhatOpenTakes(t *testing.T) {
 	if err := os.Truncate(path, info.Size()-1); err != nil {
 		t.Fatal(err)
 	}
-	events, torn := 0, int64(0)
-	err = Check(dir, func(b Batch) error { events += b.Count; return nil }, func(s SegmentInfo) { torn += s.Torn })
-	if err != nil || events != int(last)-7 || torn == 0 {
-		t.Errorf("%d events, %d torn bytes, %v; want %d events and a torn batch", events, torn, err, last-7)
+	events := 0
+	var report strings.Builder
+	if err := Check(dir, &report, func(b Batch) error { events += b.Count; return nil }); err != nil {
+		t.Fatal(err)
 	}
-	if after, err := os.Stat(path); err != nil || after.Size() != info.Size()-1 {
-		t.Errorf("the check changed the log: %v, %v", after.Size(), err)
+	if events != int(last)-7 {
+		t.Errorf("%d events, want %d", events, last-7)
+	}
+	lines := strings.Split(strings.TrimSpace(report.String()), "\n")
+	if len(lines) != 4 {
+		t.Fatalf("the report has not a line for each of 3 segments and one for the sum:\n%s", &report)
+	}
+	if want := fmt.Sprintf("%d events hold: ", events); !strings.HasPrefix(lines[3], want) {
+		t.Errorf("the sum is %q, want %q", lines[3], want)
+	}
+	for i, line := range lines[:3] {
+		if !strings.HasPrefix(line, names[i]+"  events ") {
+			t.Errorf("segment %s is reported as %q", names[i], line)
+		}
+		if torn := strings.HasSuffix(line, "bytes of a batch that was never acknowledged"); torn != (i == 2) {
+			t.Errorf("%q tells of a torn batch: %v", line, torn)
+		}
+	}
+	after, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Size() != info.Size()-1 {
+		t.Errorf("the check changed the segment from %d to %d bytes", info.Size()-1, after.Size())
 	}
 }
 
@@ -139,7 +164,7 @@ func TestRepairThatWasCutShortCanBeRunAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damage *Damage
-			if err := Check(dir, func(Batch) error { return nil }, nil); !errors.As(err, &damage) {
+			if err := Check(dir, io.Discard, func(Batch) error { return nil }); !errors.As(err, &damage) {
 				t.Fatalf("the check says %v, want damage", err)
 			}
 			if err := cutShort(dir, damage); err != nil {

@@ -202,7 +202,7 @@ func waitSealed(t testing.TB, l *Log) {
 	}
 }
 
-func TestConcurrentPublishersShareSyncsAndKeepTheirOrder(t *testing.T) {
+func TestConcurrentPublishersKeepTheirOrder(t *testing.T) {
 	l := mustOpen(t, t.TempDir(), Options{})
 	defer mustClose(t, l)
 	var wg sync.WaitGroup

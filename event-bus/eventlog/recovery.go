@@ -54,6 +54,8 @@ func recoverLog(folder disk.Folder) (r recovered, err error) {
 	if err = r.begin(folder); err != nil {
 		return r, err
 	}
+	// The newest segment may be one that begin had no room to replace: a process
+	// that was killed before it had synced the name left it here.
 	return r, folder.SyncDir()
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -108,6 +109,37 @@ func TestCutIsDurableBeforeTheNextSegmentBegins(t *testing.T) {
 func TestStartThatWasCutShortIsNoObstacle(t *testing.T) {
 	trace, p := traceUntil(t, "create "+idFile+disk.TempSuffix)
 	crashAllAt(t, trace, p)
+}
+
+// A process was killed when it had begun a segment whose name was not durable
+// yet. The next one found the disk full and no room to begin it anew, and so went
+// on with the old one; there was room for an event; the power failed.
+func TestNameOfAnOldSegmentIsDurableBeforeItIsWrittenTo(t *testing.T) {
+	trace, p := traceUntil(t, "rename "+activeName(1)+disk.TempSuffix+" to "+activeName(1))
+	for _, way := range trace[len(trace)-1].Crashes(1, newRandom(t)) { // the process is killed
+		d := way.Disk()
+		d.Inject(func(op crashdisk.Op) *crashdisk.Fault {
+			if op.Kind == "create" && strings.HasPrefix(op.Name, activeName(1)) {
+				return &crashdisk.Fault{Err: syscall.ENOSPC}
+			}
+			return nil
+		})
+		w, err := openWorld(d, d, Options{SegmentBytes: 1 << 10})
+		if err != nil {
+			t.Fatalf("on a full disk a log that is whole does not open: %v", err)
+		}
+		if err := w.append(w.event(`"there is room"`)); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, w.log)
+		after := d.Trace()
+		for _, e := range after {
+			if err := p.apply(e.Note); err != nil {
+				t.Fatal(err)
+			}
+		}
+		crashAllAt(t, after, p)
+	}
 }
 
 // diskWith returns a disk that holds a file, durably.

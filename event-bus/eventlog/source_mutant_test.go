@@ -3,6 +3,8 @@ package eventlog
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,9 +13,11 @@ import (
 	"time"
 )
 
-// sourceMutants are mistakes in the log's own text: in each file the old text
-// is there once, and becomes the new one.
-var sourceMutants = []struct{ name, file, old, new string }{
+// sourceMutant is a mistake in the log's own text: in the file the old text is
+// there once, and becomes the new one.
+type sourceMutant struct{ name, file, old, new string }
+
+var sourceMutants = []sourceMutant{
 	{"fsync is left out", "write.go", "err = active.file.Sync()", "err = nil"},
 	{"the answer comes before the fsync", "write.go", "err = active.file.Sync()", "go active.file.Sync()"},
 	{"it goes on after a failed sync", "write.go", "\t\tl.refuse(err)\n\t}\n\treturn err\n", "\t}\n\treturn err\n"},
@@ -45,40 +49,54 @@ var sourceMutants = []struct{ name, file, old, new string }{
 	{"a segment is removed before it is sealed", "seal.go", "sealed, err := l.rewrite(ctx, s)", "l.folder.Remove(s.name)\n\tsealed, err := l.rewrite(ctx, s)"},
 }
 
+// mutated returns the text of the mutant's file with its mistake.
+func (m sourceMutant) mutated() ([]byte, error) {
+	source, err := os.ReadFile(m.file)
+	if err != nil {
+		return nil, err
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		return nil, fmt.Errorf("%s has %d times, not once, what is to be changed: %q", m.file, n, m.old)
+	}
+	return []byte(strings.Replace(string(source), m.old, m.new, 1)), nil
+}
+
+// TestMistakesFitTheSource: a mistake that cannot be made any more would go
+// unnoticed until somebody runs the next test.
+func TestMistakesFitTheSource(t *testing.T) {
+	for _, m := range sourceMutants {
+		if _, err := m.mutated(); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+}
+
 // TestEveryMistakeInTheSourceIsCaught makes mistakes in a copy of the source and
-// runs the tests on it: with -exhaustive, as it takes a minute for each five.
+// runs the tests on it.
 func TestEveryMistakeInTheSourceIsCaught(t *testing.T) {
+	if !*exhaustive {
+		t.Skip("NOT CHECKED without -exhaustive: it takes a minute for each five mistakes")
+	}
 	for _, m := range sourceMutants {
 		t.Run(m.name, func(t *testing.T) {
-			source, err := os.ReadFile(m.file)
+			text, err := m.mutated()
 			if err != nil {
 				t.Fatal(err)
-			}
-			if n := strings.Count(string(source), m.old); n != 1 {
-				t.Fatalf("%s has %d times, not once, what is to be changed: %q", m.file, n, m.old)
-			}
-			if !*exhaustive {
-				return
 			}
 			path, err := filepath.Abs(m.file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			dir := t.TempDir()
-			changed := filepath.Join(dir, filepath.Base(m.file))
-			overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+			changed, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay")
+			replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, text := range map[string][]byte{
-				changed:                       []byte(strings.Replace(string(source), m.old, m.new, 1)),
-				filepath.Join(dir, "overlay"): overlay,
-			} {
-				if err := os.WriteFile(name, text, 0o644); err != nil {
-					t.Fatal(err)
-				}
+			if err := errors.Join(os.WriteFile(changed, text, 0o644), os.WriteFile(overlay, replace, 0o644)); err != nil {
+				t.Fatal(err)
 			}
-			mustFailWith(t, filepath.Join(dir, "overlay"))
+			mustFailWith(t, overlay)
 		})
 	}
 }
