@@ -189,34 +189,11 @@ func render(thread []event.Comment) []byte {
 	return body
 }
 
-// receive answers POST /events. A decision of moderation is a reaction's
-// cause: what readers see then is published, and comes back by fetch.
-func (c *comments) receive(w http.ResponseWriter, r *http.Request) error {
-	e, err := bus.Receive(w, r)
-	if err != nil {
-		return err
-	}
-	if e.Type == event.CommentModerated {
-		err = c.react(r.Context(), &e)
-	} else {
-		err = c.view.ApplyNow(e)
-	}
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, struct{}{})
-}
-
-func (c *comments) react(ctx context.Context, cause *event.Event) error {
-	comment, err := cause.Comment()
-	if err != nil || !comment.Status.Decided() {
-		return err
+// react turns a decision of moderation into what readers see.
+func react(_ context.Context, cause *event.Event, comment event.Comment) (*event.Event, error) {
+	if !comment.Status.Decided() {
+		return nil, nil
 	}
 	e := event.Reaction(*cause, "/comments", event.CommentUpdated, comment.PostID, comment)
-	receipt, err := c.bus.Publish(ctx, e)
-	if err != nil {
-		return err
-	}
-	slog.Debug("comment updated", "comment", comment.ID, "status", string(comment.Status), "event", e.ID, "sequence", receipt.Sequence.String())
-	return nil
+	return &e, nil
 }

@@ -6,7 +6,9 @@ import (
 	"context"
 
 	"miniblog/internal/bus"
+	"miniblog/internal/event"
 	"miniblog/internal/projection"
+	"miniblog/internal/reaction"
 	"miniblog/internal/service"
 	"miniblog/internal/web"
 )
@@ -26,11 +28,12 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	comments := &comments{bus: client, view: view}
+	events := reaction.Receiver{Type: event.CommentModerated, React: react, Bus: client, Apply: view.ApplyNow}
 	return &service.Service{
 		Routes: map[string]web.Handler{
 			"POST /posts/{id}/comments": comments.create,
 			"GET /posts/{id}/comments":  comments.list,
-			"POST /events":              comments.receive,
+			"POST /events":              events.Receive,
 		},
 		Origins:    origins,
 		Ready:      view.Ready,

@@ -6,6 +6,8 @@ import (
 	"context"
 
 	"miniblog/internal/bus"
+	"miniblog/internal/event"
+	"miniblog/internal/reaction"
 	"miniblog/internal/service"
 	"miniblog/internal/web"
 )
@@ -18,6 +20,6 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &moderation{bus: bus.New(url), terms: terms}
-	return &service.Service{Routes: map[string]web.Handler{"POST /events": m.receive}}, nil
+	events := reaction.Receiver{Type: event.CommentCreated, React: terms.react, Bus: bus.New(url)}
+	return &service.Service{Routes: map[string]web.Handler{"POST /events": events.Receive}}, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/projection"
+	"miniblog/internal/reaction"
 	"miniblog/internal/service"
 	"miniblog/internal/web"
 )
@@ -30,7 +31,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		Routes: map[string]web.Handler{
 			"POST /posts/create": posts.create,
 			"GET /posts":         posts.list,
-			"POST /events":       view.Receive,
+			"POST /events":       reaction.Receiver{Apply: view.ApplyNow}.Receive,
 		},
 		Origins:    origins,
 		Ready:      view.Ready,

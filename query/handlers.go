@@ -14,15 +14,14 @@ import (
 // query answers the requests.
 //
 //   - cache is cleared, and then feed told, at every commit that changed something.
-//   - epoch, threads and changes belong to apply and committed, of which one
-//     runs at a time.
+//   - threads, changes and skipped belong to apply, rolledBack and committed, of
+//     which one runs at a time.
 type query struct {
 	view  *projection.Projection
 	cache pagecache.Cache[selection]
 	feed  *feed.Feed
 
-	epoch   int
-	threads map[string]*thread
+	threads threads
 	changes []change       // of the transaction
 	skipped event.Sequence // the last of it that was not kept in changes
 }

@@ -9,6 +9,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/feed"
 	"miniblog/internal/projection"
+	"miniblog/internal/reaction"
 	"miniblog/internal/service"
 	"miniblog/internal/web"
 )
@@ -22,10 +23,10 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
-	q := &query{epoch: -1}
+	q := new(query)
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
-		Schema: schema, Apply: q.apply, Committed: q.committed,
+		Schema: schema, Apply: q.apply, RolledBack: q.rolledBack, Committed: q.committed,
 		Dropped: func() { q.cache.Clear(); q.feed.Reset() }, // all that was seen is gone
 	})
 	if err != nil {
@@ -36,7 +37,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		Routes: map[string]web.Handler{
 			"GET /posts":     q.list,
 			"GET /posts/{$}": q.list,
-			"POST /events":   view.Receive,
+			"POST /events":   reaction.Receiver{Apply: view.ApplyNow}.Receive,
 			"GET /posts/live": func(w http.ResponseWriter, r *http.Request) error {
 				return q.feed.Serve(ctx, w, r, view.Checkpoint)
 			},

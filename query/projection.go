@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 
 	"miniblog/internal/event"
 	"miniblog/internal/feed"
@@ -28,12 +27,6 @@ CREATE TABLE comments (
 );
 CREATE INDEX comments_of_post ON comments (post, k)`
 
-// thread is what has to be known of a post to add a comment.
-type thread struct{ n, comments int64 }
-
-// maxThreads bounds how many threads are kept in memory between batches.
-const maxThreads = 100_000
-
 // arrival is a comment as the events of one batch leave it.
 type arrival struct {
 	event.Comment
@@ -55,14 +48,9 @@ type change struct {
 // says of a comment is written at once; where batches begin and end makes no
 // difference to what is stored.
 func (q *query) apply(tx *projection.Tx, events []event.Event) error {
-	if q.epoch != tx.Epoch { // what was applied last was taken back
-		q.epoch, q.threads, q.changes, q.skipped = tx.Epoch, nil, nil, 0
-	}
-	if q.threads == nil || len(q.threads) > maxThreads {
-		q.threads = make(map[string]*thread)
-	}
-	var batch []*arrival
-	met := make(map[string]*arrival)
+	q.threads.trim()
+	var arrivals []*arrival
+	byID := make(map[string]*arrival)
 	for i := range events {
 		switch e := &events[i]; e.Type {
 		case event.PostCreated:
@@ -71,7 +59,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if err := q.addPost(tx, post); err != nil {
+			if err := q.threads.addPost(tx, post); err != nil {
 				return err
 			}
 			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
@@ -81,23 +69,23 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			thread, err := q.threadOf(tx, comment.PostID)
+			thread, err := q.threads.of(tx, comment.PostID)
 			if err != nil {
 				return err
 			}
 			comment.Content = comment.Status.Readable(comment.Content)
-			a := met[comment.ID]
+			a := byID[comment.ID]
 			if a == nil {
 				a = &arrival{Comment: comment, thread: thread}
-				met[comment.ID], batch = a, append(batch, a)
+				byID[comment.ID], arrivals = a, append(arrivals, a)
 			} else if comment.Status.Decided() {
 				a.Status, a.Content = comment.Status, comment.Content
 			}
 			q.changes = append(q.changes, change{sequence: e.Sequence, comment: a, status: comment.Status})
 		}
 	}
-	for _, a := range batch {
-		if err := q.store(tx, a); err != nil {
+	for _, a := range arrivals {
+		if err := a.store(tx); err != nil {
 			return err
 		}
 	}
@@ -108,40 +96,8 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	return nil
 }
 
-// addPost adds a post, or its title if only its comments have told of it.
-func (q *query) addPost(tx *projection.Tx, post event.Post) error {
-	if _, known := q.threads[post.ID]; !known {
-		n, added, err := tx.Insert("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title)
-		if added { // its thread is empty, and need not be looked up
-			q.threads[post.ID] = &thread{n: n}
-		}
-		if added || err != nil {
-			return err
-		}
-	}
-	_, err := tx.Exec("UPDATE posts SET title = ? WHERE id = ? AND title IS NULL", post.Title, post.ID)
-	return err
-}
-
-// threadOf returns the thread of a post, and adds the post if it is new.
-func (q *query) threadOf(tx *projection.Tx, post string) (*thread, error) {
-	if t := q.threads[post]; t != nil {
-		return t, nil
-	}
-	t := new(thread)
-	known, err := tx.Get("SELECT n, (SELECT coalesce(max(k), 0) FROM comments WHERE post = posts.n) FROM posts WHERE id = ?", []any{post}, &t.n, &t.comments)
-	if err == nil && !known {
-		_, err = tx.Get("INSERT INTO posts (id) VALUES (?) RETURNING n", []any{post}, &t.n)
-	}
-	if err != nil {
-		return nil, err
-	}
-	q.threads[strings.Clone(post)] = t // post is part of a text that must not stay
-	return t, nil
-}
-
 // store adds a comment, or decides on one that was stored before.
-func (q *query) store(tx *projection.Tx, a *arrival) error {
+func (a *arrival) store(tx *projection.Tx) error {
 	_, added, err := tx.Insert("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		a.thread.n, a.thread.comments+1, a.ID, string(a.Status), a.Content)
 	if added {
@@ -151,6 +107,9 @@ func (q *query) store(tx *projection.Tx, a *arrival) error {
 	}
 	return err
 }
+
+// rolledBack forgets what the tables do not hold.
+func (q *query) rolledBack() { q.threads, q.changes, q.skipped = nil, nil, 0 }
 
 // committed makes what was applied visible.
 func (q *query) committed() {

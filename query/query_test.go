@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,9 +14,13 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"miniblog/internal/bus"
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
+	"miniblog/internal/feed"
+	"miniblog/internal/projection"
 	"miniblog/internal/service/servicetest"
+	"miniblog/internal/web"
 )
 
 func start(t *testing.T, b *bustest.Bus) *servicetest.Service {
@@ -291,6 +297,42 @@ func TestLostDiskIsBuiltAgain(t *testing.T) {
 	}
 	if got := startIn(t, b, dir).AwaitReady().Get("/posts").Body; got != want {
 		t.Errorf("after\n%s\nbefore\n%s", got, want)
+	}
+}
+
+// TestNothingOfARolledBackTransactionIsRemembered: the thread of a post that was
+// taken back would lead its comments to the post that has its place now.
+func TestNothingOfARolledBackTransactionIsRemembered(t *testing.T) {
+	var q query
+	diskFull := true
+	view, err := projection.Open(projection.Config{
+		Dir: t.TempDir(), Bus: bus.New("http://localhost:1"), Schema: schema,
+		Apply: func(tx *projection.Tx, events []event.Event) error {
+			if err := q.apply(tx, events); err != nil || !diskFull {
+				return err
+			}
+			return errors.New("the disk is full")
+		},
+		RolledBack: q.rolledBack, Committed: q.committed,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	q.view, q.feed = view, feed.New(0)
+	if err := view.ApplyNow(postCreated("lost")); err == nil {
+		t.Fatal("the disk was full and nothing was said")
+	}
+	diskFull = false
+	for _, e := range []event.Event{postCreated("kept"), created("c", "lost", "x"), updated("c", "lost", "x", event.Approved)} {
+		if err := view.ApplyNow(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := httptest.NewRecorder()
+	web.Handler(q.list).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/posts", nil))
+	if want := `{"kept":{"id":"kept","title":"Title of kept","comments":[],"commentCount":0}}` + "\n"; w.Body.String() != want {
+		t.Errorf("got %s, want %s", w.Body, want)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package bus is the client of the event bus: it publishes events, fetches the
-// log, and reads what is pushed.
+// Package bus is the client of the event bus: it publishes events and fetches
+// the log.
 //
 // Its law: an event keeps its id at every attempt, so that trying again is
 // always safe; and a gap in what is fetched is an error, never passed over.
@@ -18,9 +18,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/zstd"
-
-	"miniblog/internal/event"
-	"miniblog/internal/web"
 )
 
 // Client speaks to one event bus. It is safe for concurrent use.
@@ -55,27 +52,6 @@ func New(base string) *Client {
 
 // Close gives back idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// Receive reads an event that was pushed, or sent by hand: the course's
-// {"type","data"} or a full envelope. The data of the blog's own types has been
-// checked. Its errors are problems.
-func Receive(w http.ResponseWriter, r *http.Request) (event.Event, error) {
-	var e event.Event
-	body, _, err := web.ReadBody(w, r, web.MaxBody, "application/json", "application/cloudevents+json")
-	if err != nil {
-		return e, err
-	}
-	if err := web.DecodeJSON(body, &e); err != nil {
-		return e, err
-	}
-	if e.Type == "" {
-		return e, web.Invalid("type", "The event's type is missing: send {\"type\": …, \"data\": …}.")
-	}
-	if err := e.Check(); err != nil {
-		return e, web.Invalid("data", "The event cannot be used: %v.", err)
-	}
-	return e, nil
-}
 
 // refusal returns what a bus said with a status other than 2xx.
 func refusal(resp *http.Response) error {

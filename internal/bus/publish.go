@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/event"
-	"miniblog/internal/web"
+	"miniblog/internal/fault"
 	"miniblog/internal/wire"
 )
 
@@ -31,6 +31,9 @@ const (
 	batchBytes  = 4 << 20
 )
 
+// maxAnswer bounds what is read of the bus's answer to a publication, in bytes.
+const maxAnswer = 1 << 20
+
 // Receipt is the bus's word that an event is on its disk.
 type Receipt struct {
 	ID        string
@@ -39,10 +42,10 @@ type Receipt struct {
 }
 
 // Publish returns when the bus has e on disk. It tries again, with the same
-// id, for about 3.5 s. Its errors are problems: 503 if the bus cannot be
-// reached or cannot write, and then the event may still have been stored; 502
-// if it refuses the event. When ctx ends first, the event may be published
-// nevertheless.
+// id, for about 3.5 s. Its errors are faults: Unavailable if the bus cannot be
+// reached or cannot write, and then the event may still have been stored;
+// Refused if it refuses the event. When ctx ends first, the event may be
+// published nevertheless.
 //
 // Events that are published while others are on their way wait for those and
 // then go together, in one batch: one request and one write to disk for all.
@@ -142,8 +145,8 @@ func (c *Client) send(ctx context.Context) {
 		case err == nil:
 			pause.Reset()
 		case errors.As(err, &refused) && refused.final() && len(batch) == 1:
-			batch[0].finish(&web.Problem{Type: "about:blank", Title: http.StatusText(http.StatusBadGateway), Status: http.StatusBadGateway,
-				Detail: fmt.Sprintf("The event bus refused the event with %d: %s", refused.status, refused.detail), Cause: err})
+			detail := fmt.Sprintf("The event bus refused the event with %d: %s", refused.status, refused.detail)
+			batch[0].finish(&fault.Fault{Kind: fault.Refused, Detail: detail, Cause: err})
 		case errors.As(err, &refused) && refused.final(), errors.Is(err, errNoBatches):
 			c.outbox.setBatches(false) // one by one, so that each gets its own answer
 			c.outbox.putBack(batch)
@@ -169,8 +172,8 @@ func expire(batch []*publication, cause error) []*publication {
 			left = append(left, p)
 			continue
 		}
-		p.finish(web.Unavailable(2*time.Second, cause,
-			"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why))
+		p.finish(&fault.Fault{Kind: fault.Unavailable, Cause: cause, Detail: fmt.Sprintf(
+			"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why)})
 	}
 	return left
 }
@@ -241,7 +244,7 @@ func (c *Client) post(ctx context.Context, contentType string, body []byte, answ
 	if resp.StatusCode/100 != 2 {
 		return refusal(resp)
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, web.MaxBody))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("reading the event bus's answer: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
-	"miniblog/internal/web"
+	"miniblog/internal/fault"
 )
 
 const batches = "application/cloudevents-batch+json"
@@ -74,7 +74,7 @@ func TestPublishTriesAgainWhileTheBusCannotWrite(t *testing.T) {
 	}
 }
 
-func TestUnreachableBusIsA503WithinFiveSeconds(t *testing.T) {
+func TestUnreachableBusIsSaidWithinFiveSeconds(t *testing.T) {
 	full := bustest.New(t)
 	full.Refuse(http.StatusInsufficientStorage)
 	hang := bustest.New(t)
@@ -86,8 +86,8 @@ func TestUnreachableBusIsA503WithinFiveSeconds(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
 			_, err := client(t, b).Publish(t.Context(), newEvent("a"))
-			var p *web.Problem
-			if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable || p.RetryAfter <= 0 {
+			var f *fault.Fault
+			if !errors.As(err, &f) || f.Kind != fault.Unavailable || f.Detail == "" {
 				t.Errorf("error %v", err)
 			}
 			if took := time.Since(start); took > 5*time.Second {
@@ -100,8 +100,8 @@ func TestUnreachableBusIsA503WithinFiveSeconds(t *testing.T) {
 func TestWhatTheBusRefusesIsNotTriedAgain(t *testing.T) {
 	b := bustest.New(t)
 	_, err := client(t, b).Publish(t.Context(), newEvent(strings.Repeat("x", 129)))
-	var p *web.Problem
-	if !errors.As(err, &p) || p.Status != http.StatusBadGateway || !strings.Contains(p.Detail, "The id is too long") {
+	var f *fault.Fault
+	if !errors.As(err, &f) || f.Kind != fault.Refused || !strings.Contains(f.Detail, "The id is too long") {
 		t.Errorf("error %v", err)
 	}
 	if n := b.Requests("application/json"); n != 1 {
@@ -174,8 +174,8 @@ func TestOneBadEventDoesNotSpoilItsBatch(t *testing.T) {
 	if errs[0] != nil || errs[2] != nil || receipts[0].Sequence == 0 || receipts[2].Sequence == 0 {
 		t.Errorf("the good ones: %+v, %v", receipts, errs)
 	}
-	var p *web.Problem
-	if !errors.As(errs[1], &p) || p.Status != http.StatusBadGateway {
+	var f *fault.Fault
+	if !errors.As(errs[1], &f) || f.Kind != fault.Refused {
 		t.Errorf("the bad one: %v", errs[1])
 	}
 }

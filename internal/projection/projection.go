@@ -34,9 +34,13 @@ type Config struct {
 	// Apply changes the tables for events, in order. It must not fail for what
 	// an event contains: it skips such an event and says so. Any error takes
 	// the transaction back, and the events come again. It must not keep their
-	// Data, the memory of which is used again. Apply and Committed are called
-	// one at a time.
+	// Data, the memory of which is used again. Apply, RolledBack and Committed
+	// are called one at a time.
 	Apply func(tx *Tx, events []event.Event) error
+	// RolledBack, if not nil, is called after what Apply wrote was taken back,
+	// because its transaction failed or all data was dropped: what the service
+	// keeps in memory beside its tables is then wrong.
+	RolledBack func()
 	// Committed, if not nil, is called after each commit: one transaction may
 	// have several calls of Apply. It must not wait.
 	Committed func()
@@ -58,7 +62,6 @@ type Projection struct {
 	write sync.Mutex
 	use   sync.RWMutex // held by reads; taken for itself to replace the store
 	store *store
-	epoch int // of the writer that store had last
 
 	applied   atomic.Uint64 // the checkpoint
 	ready     atomic.Bool   // set once, never taken back
@@ -85,7 +88,7 @@ func Open(config Config) (*Projection, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, replaced, err := openStore(config.Dir, config.Schema, 0)
+	store, replaced, err := openStore(config.Dir, config.Schema)
 	if err != nil {
 		unlock()
 		return nil, fmt.Errorf("opening the database in DATA_DIR=%q: %w", config.Dir, err)
@@ -109,6 +112,11 @@ func (p *Projection) Close() error {
 		err = p.store.close()
 	}
 	return errors.Join(err, p.unlock())
+}
+
+// Skip says that an event cannot be applied, because of what it contains.
+func Skip(e *event.Event, reason error) {
+	slog.Warn("an event is skipped", "event", e.ID, "type", e.Type, "sequence", e.Sequence.String(), "reason", reason)
 }
 
 // Read runs f in a transaction that sees one state of the data; the checkpoint
@@ -217,6 +225,7 @@ func (p *Projection) commit(log string, apply func(*Tx) (event.Sequence, error))
 		return errors.Join(err, p.renew(err))
 	}
 	if err != nil {
+		p.rolledBack()
 		return err
 	}
 	if log != "" {
@@ -239,15 +248,14 @@ func (p *Projection) renew(reason error) error {
 	p.damage.Store(false) // no read runs, so none can find it again
 	slog.Warn("the database is dropped and built again from the log", "dir", p.config.Dir, "reason", reason)
 	if p.store != nil {
-		p.epoch = p.store.writer.Epoch
 		p.store.close() // whatever it says, the files go
 		p.store = nil
 	}
+	p.rolledBack()
 	if err := removeStore(p.config.Dir); err != nil {
 		return err
 	}
-	p.epoch++
-	store, _, err := openStore(p.config.Dir, p.config.Schema, p.epoch)
+	store, _, err := openStore(p.config.Dir, p.config.Schema)
 	if err != nil {
 		return err
 	}
@@ -257,6 +265,12 @@ func (p *Projection) renew(reason error) error {
 		p.config.Dropped()
 	}
 	return nil
+}
+
+func (p *Projection) rolledBack() {
+	if p.config.RolledBack != nil {
+		p.config.RolledBack()
+	}
 }
 
 // noOrigin is the origin of data that is not there.

@@ -38,6 +38,9 @@ func config(b *bustest.Bus, dir string, v *view) projection.Config {
 	return projection.Config{
 		Dir: dir, Bus: bus.New(b.URL), Schema: schema,
 		Apply: func(tx *projection.Tx, events []event.Event) error {
+			for _, e := range events {
+				v.pending = append(v.pending, e.Sequence)
+			}
 			for i := range events {
 				post, err := events[i].Post()
 				if err != nil {
@@ -50,14 +53,11 @@ func config(b *bustest.Bus, dir string, v *view) projection.Config {
 			}
 			if v.failures.Load() > 0 {
 				v.failures.Add(-1)
-				v.pending = nil
 				return errors.New("the disk is full")
-			}
-			for _, e := range events {
-				v.pending = append(v.pending, e.Sequence)
 			}
 			return nil
 		},
+		RolledBack: func() { v.pending = nil },
 		Committed: func() {
 			v.mu.Lock()
 			defer v.mu.Unlock()

@@ -36,10 +36,6 @@ const simpleLog = "-"
 
 // Tx is a transaction. Its statements are prepared once per connection.
 type Tx struct {
-	// Epoch changes whenever data that this connection wrote was taken back:
-	// what a service keeps in memory beside its tables is then wrong.
-	Epoch int
-
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 }
@@ -128,27 +124,32 @@ func (tx *Tx) do(begin string, f func() error) error {
 	if _, err := tx.Exec(begin); err != nil {
 		return err
 	}
-	err := f()
-	if err == nil {
-		_, err = tx.Exec("COMMIT")
+	committed := false
+	defer func() { // also when f panics: the connection is used again
+		if !committed {
+			tx.Exec("ROLLBACK") // fails if SQLite has rolled back by itself
+		}
+	}()
+	if err := f(); err != nil {
+		return err
 	}
-	if err != nil {
-		tx.Epoch++
-		tx.Exec("ROLLBACK") // fails if SQLite has rolled back by itself
+	if _, err := tx.Exec("COMMIT"); err != nil {
+		return err
 	}
-	return err
+	committed = true
+	return nil
 }
 
 const databaseFile = "projection.db"
 
 // openStore opens the database in dir, made for schema; one that was made for
 // another schema or cannot be read is replaced by an empty one.
-func openStore(dir, schema string, epoch int) (s *store, replaced error, err error) {
-	s, err = tryStore(dir, schema, epoch)
+func openStore(dir, schema string) (s *store, replaced error, err error) {
+	s, err = tryStore(dir, schema)
 	if errors.Is(err, errSchema) || damaged(err) {
 		replaced = err
 		if err = removeStore(dir); err == nil {
-			s, err = tryStore(dir, schema, epoch)
+			s, err = tryStore(dir, schema)
 		}
 	}
 	return s, replaced, err
@@ -156,7 +157,7 @@ func openStore(dir, schema string, epoch int) (s *store, replaced error, err err
 
 var errSchema = errors.New("it was made by another version of this service")
 
-func tryStore(dir, schema string, epoch int) (_ *store, err error) {
+func tryStore(dir, schema string) (_ *store, err error) {
 	pragmas := url.Values{"_pragma": { // 8000 pages are as long as a log may stay
 		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
 		"wal_autocheckpoint(8000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
@@ -180,7 +181,6 @@ func tryStore(dir, schema string, epoch int) (_ *store, err error) {
 	if s.writer, err = s.connect("PRAGMA cache_size = -16000"); err != nil {
 		return nil, err
 	}
-	s.writer.Epoch = epoch
 	// Any change of the schema's text is another version of it.
 	version := int64(crc32.ChecksumIEEE([]byte(schema)) >> 1)
 	var found, tables int64

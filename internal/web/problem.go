@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"miniblog/internal/fault"
 )
 
 // Problem is an answer that is an error, as RFC 9457 writes it. Handlers
@@ -77,8 +79,36 @@ func WriteProblem(w http.ResponseWriter, p *Problem) {
 	w.Write(append(body, '\n'))
 }
 
+// faults says how each kind of fault is answered.
+var faults = map[fault.Kind]struct {
+	status     int
+	retryAfter time.Duration
+}{
+	fault.Unavailable: {http.StatusServiceUnavailable, 2 * time.Second},
+	fault.Refused:     {http.StatusBadGateway, 0},
+}
+
+// problemOf returns the answer to err: a *Problem as it is, a *fault.Fault by
+// its kind, anything else as a 500 that shows nothing of it.
+func problemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var f *fault.Fault
+	if errors.As(err, &f) {
+		answer := faults[f.Kind]
+		p = NewProblem(answer.status, "%s", f.Detail)
+		p.RetryAfter, p.Cause = answer.retryAfter, f.Cause
+		return p
+	}
+	p = NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why. Trying again may help.")
+	p.Cause = err
+	return p
+}
+
 // Handler is an http.Handler that returns its error. The adapter answers and
-// logs it: a *Problem as it is, anything else as a 500 that tells nothing.
+// logs it.
 type Handler func(http.ResponseWriter, *http.Request) error
 
 // ServeHTTP implements http.Handler.
@@ -90,11 +120,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler) // whoever asked is gone; if not quite, they must not get an empty 200
 	}
-	var p *Problem
-	if !errors.As(err, &p) {
-		p = NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why. Trying again may help.")
-		p.Cause = err
-	}
+	p := problemOf(err)
 	if p.Status >= 500 {
 		slog.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "detail", p.Detail, "error", p.Cause)
 	}

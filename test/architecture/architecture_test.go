@@ -24,10 +24,12 @@ var ours = map[string][]string{
 	"internal/disk":       {},
 	"internal/event":      {},
 	"internal/wire":       {"internal/event"},
-	"internal/web":        {},
+	"internal/fault":      {},
+	"internal/web":        {"internal/fault"},
 	"internal/service":    {"internal/disk", "internal/web"},
-	"internal/bus":        {"internal/event", "internal/web", "internal/wire"},
-	"internal/projection": {"internal/bus", "internal/disk", "internal/event", "internal/web"},
+	"internal/bus":        {"internal/event", "internal/fault", "internal/wire"},
+	"internal/projection": {"internal/bus", "internal/disk", "internal/event"},
+	"internal/reaction":   {"internal/bus", "internal/event", "internal/web", "internal/wire"},
 	"internal/feed":       {"internal/event", "internal/web"},
 	"internal/pagecache":  {"internal/web"},
 
@@ -38,12 +40,12 @@ var ours = map[string][]string{
 	"event-bus":          {"event-bus/api", "event-bus/eventlog", "event-bus/push", "internal/service"},
 
 	// No service imports another. They share the envelope and the way to the bus.
-	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/service", "internal/web"},
-	"comments": {"internal/bus", "internal/event", "internal/projection", "internal/service", "internal/web"},
-	"query":    {"internal/bus", "internal/event", "internal/feed", "internal/pagecache", "internal/projection", "internal/service", "internal/web"},
+	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
+	"comments": {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
+	"query":    {"internal/bus", "internal/event", "internal/feed", "internal/pagecache", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
 
 	// A reaction keeps no state: it has no projection.
-	"moderation": {"internal/bus", "internal/event", "internal/service", "internal/web"},
+	"moderation": {"internal/bus", "internal/event", "internal/reaction", "internal/service", "internal/web"},
 	// The page knows the services by their HTTP routes alone.
 	"client": {"internal/service", "internal/web"},
 

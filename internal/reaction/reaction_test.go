@@ -1,4 +1,4 @@
-package bus_test
+package reaction
 
 import (
 	"errors"
@@ -7,15 +7,17 @@ import (
 	"strings"
 	"testing"
 
-	"miniblog/internal/bus"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
 )
 
-func receive(body, contentType string) (event.Event, error) {
+// receive returns the event that is handed on, or the answer's error.
+func receive(body, contentType string) (got event.Event, err error) {
 	r := httptest.NewRequest(http.MethodPost, "/events", strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
-	return bus.Receive(httptest.NewRecorder(), r)
+	rc := Receiver{Apply: func(e event.Event) error { got = e; return nil }}
+	err = rc.Receive(httptest.NewRecorder(), r)
+	return got, err
 }
 
 func TestEveryFormOfAnEventIsReceived(t *testing.T) {
