@@ -29,13 +29,6 @@ func commentEvent(typ, id, post, content string, status event.Status) event.Even
 	return event.New(typ+"-"+id, "/comments", typ, post, event.Comment{ID: id, PostID: post, Content: content, Status: status})
 }
 
-// shown is a comment as it is answered.
-type shown struct {
-	ID      string `json:"id"`
-	Content string `json:"content"`
-	Status  string `json:"status"`
-}
-
 func decode(t *testing.T, a servicetest.Answer, status int) (list []shown) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.Body), &list, json.RejectUnknownMembers(true)); err != nil || a.Status != status {
@@ -54,7 +47,7 @@ func comment(t *testing.T, s *servicetest.Service, post, content string, header 
 func contents(t *testing.T, s *servicetest.Service, path string) (list []string) {
 	t.Helper()
 	for _, c := range decode(t, s.Get(path), http.StatusOK) {
-		list = append(list, c.Content+" "+c.Status)
+		list = append(list, c.Content+" "+string(c.Status))
 	}
 	return list
 }

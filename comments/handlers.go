@@ -83,7 +83,7 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 // be known, else nothing is done; known with another text it was another
 // request, and that is a 422.
 func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.Comment, isNew bool) (done bool, err error) {
-	var thread []event.Comment
+	var thread []shown
 	err = c.view.Read(r.Context(), func(tx *projection.Tx) error {
 		known, n, found, err := find(tx, comment.PostID, comment.ID)
 		if err != nil || !found && !isNew {
@@ -103,12 +103,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 		return err
 	})
 	if done && err == nil {
-		body := append(render(thread), ',')
-		if len(thread) == 0 {
-			body = body[:1]
-		}
-		body = append(comment.AppendTo(body, comment.Content), "]\n"...)
-		web.WriteBody(w, http.StatusCreated, "application/json", body)
+		err = web.WriteJSON(w, http.StatusCreated, append(thread, shown{comment.ID, comment.Content, comment.Status}))
 	}
 	return done, err
 }
@@ -161,7 +156,7 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var thread []event.Comment
+	var thread []shown
 	var more bool
 	err = c.view.Read(r.Context(), func(tx *projection.Tx) (err error) {
 		thread, more, err = after(tx, post, query.Get("after"), limit)
@@ -173,20 +168,7 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	if more {
 		web.LinkNext(w.Header(), r.URL, limit, "after", thread[len(thread)-1].ID)
 	}
-	web.WriteBody(w, http.StatusOK, "application/json", append(render(thread), "]\n"...))
-	return nil
-}
-
-// render writes comments as readers may see them, as an array without its end.
-func render(thread []event.Comment) []byte {
-	body := append(make([]byte, 0, 128*(len(thread)+2)), '[')
-	for i := range thread {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = thread[i].AppendTo(body, thread[i].Status.Readable(thread[i].Content))
-	}
-	return body
+	return web.WriteJSON(w, http.StatusOK, thread)
 }
 
 // react turns a decision of moderation into what readers see.

@@ -8,8 +8,8 @@ import (
 	"miniblog/internal/web"
 )
 
-// schema: n is the order in which posts and comments came. A post that only
-// its comments have told of so far is not known.
+// schema: n is the order in which posts and comments came. known is 0
+// until PostCreated arrives.
 const schema = `
 CREATE TABLE posts (
 	n     INTEGER PRIMARY KEY,
@@ -29,7 +29,7 @@ CREATE INDEX comments_of_post ON comments (post, n)`
 // from a bus without order in any order: a comment's first event adds it, and
 // a decision is never taken back by an event that is older.
 func apply(tx *projection.Tx, events []event.Event) error {
-	met := make(map[string]int64) // posts, by n
+	posts := make(map[string]int64) // the n of each, by id
 	for i := range events {
 		switch e := &events[i]; e.Type {
 		case event.PostCreated:
@@ -47,12 +47,12 @@ func apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			post, known := met[comment.PostID]
+			post, known := posts[comment.PostID]
 			if !known {
 				if post, err = postOf(tx, comment.PostID); err != nil {
 					return err
 				}
-				met[comment.PostID] = post
+				posts[comment.PostID] = post
 			}
 			if _, err = tx.Exec(`INSERT INTO comments (post, id, content, status) VALUES (?, ?, ?, ?)
 				ON CONFLICT (id) DO UPDATE SET content = excluded.content, status = excluded.status
@@ -80,12 +80,19 @@ func find(tx *projection.Tx, post, id string) (c event.Comment, n int64, found b
 	return c, n, found, err
 }
 
+// shown is a comment as readers see it.
+type shown struct {
+	ID      string       `json:"id"`
+	Content string       `json:"content"` // withheld unless approved
+	Status  event.Status `json:"status"`
+}
+
 // maxText bounds the text of one answer, in bytes, with comments of any length.
 const maxText = 4 << 20
 
 // after returns the comments of a post that follow the comment after, oldest
 // first, at most limit; more tells whether others follow.
-func after(tx *projection.Tx, post, after string, limit int) (comments []event.Comment, more bool, err error) {
+func after(tx *projection.Tx, post, after string, limit int) (comments []shown, more bool, err error) {
 	var start int64
 	if after != "" {
 		var found bool
@@ -101,27 +108,29 @@ func after(tx *projection.Tx, post, after string, limit int) (comments []event.C
 
 // until returns the last comments of a post up to place n, oldest first, at
 // most limit.
-func until(tx *projection.Tx, post string, n int64, limit int) ([]event.Comment, error) {
+func until(tx *projection.Tx, post string, n int64, limit int) ([]shown, error) {
 	comments, _, err := query(tx, limit, `SELECT id, content, status FROM comments
 		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n <= ? ORDER BY n DESC LIMIT ?`, post, n)
 	slices.Reverse(comments)
 	return comments, err
 }
 
-func query(tx *projection.Tx, limit int, text, post string, n int64) (comments []event.Comment, more bool, err error) {
+func query(tx *projection.Tx, limit int, text, post string, n int64) (comments []shown, more bool, err error) {
 	rows, err := tx.Query(text, post, n, limit+1)
 	if err != nil {
 		return nil, false, err
 	}
 	defer rows.Close()
+	comments = []shown{} // in JSON, none is [] and not null
 	for size := 0; rows.Next(); {
-		var c event.Comment
+		var c shown
 		if len(comments) == limit || size > maxText {
 			return comments, true, nil
 		}
 		if err := rows.Scan(&c.ID, &c.Content, &c.Status); err != nil {
 			return nil, false, err
 		}
+		c.Content = c.Status.Readable(c.Content)
 		size += len(c.Content)
 		comments = append(comments, c)
 	}

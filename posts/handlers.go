@@ -105,22 +105,16 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 	if more {
 		web.LinkNext(w.Header(), r.URL, limit, "before", posts[len(posts)-1].ID)
 	}
-	web.WriteBody(w, http.StatusOK, "application/json", render(posts))
-	return nil
-}
-
-// render writes an object keyed by id, in the order of posts.
-func render(posts []event.Post) []byte {
-	body := make([]byte, 0, 128*(len(posts)+1))
-	body = append(body, '{')
-	for i, post := range posts {
-		if i > 0 {
-			body = append(body, ',')
+	answer := web.NewObject()
+	for i := range posts {
+		if err := answer.Add(posts[i].ID, &posts[i]); err != nil {
+			return err
 		}
-		body = event.AppendText(body, "", post.ID)
-		body = event.AppendText(body, `:{"id":`, post.ID)
-		body = event.AppendText(body, `,"title":`, post.Title)
-		body = append(body, '}')
 	}
-	return append(body, "}\n"...)
+	body, err := answer.End()
+	if err != nil {
+		return err
+	}
+	web.WriteBody(w, http.StatusOK, "application/json", body)
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"miniblog/internal/event"
 	"miniblog/internal/feed"
 	"miniblog/internal/pagecache"
 	"miniblog/internal/projection"
@@ -14,7 +13,7 @@ import (
 // query answers the requests.
 //
 //   - cache is cleared, and then feed told, at every commit that changed something.
-//   - threads, changes and skipped belong to apply, rolledBack and committed, of
+//   - threads and news belong to apply, rolledBack and committed, of
 //     which one runs at a time.
 type query struct {
 	view  *projection.Projection
@@ -22,8 +21,7 @@ type query struct {
 	feed  *feed.Feed
 
 	threads threads
-	changes []change       // of the transaction
-	skipped event.Sequence // the last of it that was not kept in changes
+	news    feed.Batch // of the transaction
 }
 
 // selection is what a page of posts is asked for by.
@@ -40,12 +38,7 @@ func (q *query) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s := selection{limit, params.Get("before"), params.Get("id")}
-	page, err := q.cache.Get(r.Context(), s, func(ctx context.Context) (*pagecache.Page, error) {
+	return q.cache.Answer(w, r, s, func(ctx context.Context) (*pagecache.Page, error) {
 		return q.render(ctx, s, r.URL)
 	})
-	if err != nil {
-		return err
-	}
-	page.Send(w, r)
-	return nil
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/feed"
@@ -35,12 +34,10 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	q.view, q.feed = view, feed.New(view.Checkpoint())
 	return &service.Service{
 		Routes: map[string]web.Handler{
-			"GET /posts":     q.list,
-			"GET /posts/{$}": q.list,
-			"POST /events":   reaction.Receiver{Apply: view.ApplyNow}.Receive,
-			"GET /posts/live": func(w http.ResponseWriter, r *http.Request) error {
-				return q.feed.Serve(ctx, w, r, view.Checkpoint)
-			},
+			"GET /posts":      q.list,
+			"GET /posts/{$}":  q.list,
+			"GET /posts/live": q.feed.Handler(ctx, view.Checkpoint),
+			"POST /events":    reaction.Receiver{Apply: view.ApplyNow}.Receive,
 		},
 		Origins:    origins,
 		Ready:      view.Ready,

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"miniblog/internal/event"
 	"miniblog/internal/pagecache"
@@ -20,7 +20,7 @@ const (
 // render reads and writes a page of posts: an object by id, newest first.
 func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache.Page, error) {
 	header := http.Header{}
-	body := append(make([]byte, 0, 8<<10), '{')
+	answer := web.NewObject()
 	err := q.view.Read(ctx, func(tx *projection.Tx) error {
 		checkpoint, err := tx.Checkpoint()
 		if err != nil {
@@ -32,14 +32,14 @@ func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache
 			return err
 		}
 		for i, p := range posts {
-			if i == s.limit || len(body) > maxBody {
+			if i == s.limit || answer.Len() > maxBody {
 				web.LinkNext(header, u, s.limit, "before", posts[i-1].ID)
 				break
 			}
-			if i > 0 {
-				body = append(body, ',')
+			if err := p.readComments(tx); err != nil {
+				return err
 			}
-			if body, err = appendPost(body, tx, &p); err != nil {
+			if err := answer.Add(p.ID, &p); err != nil {
 				return err
 			}
 		}
@@ -48,13 +48,27 @@ func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache
 	if err != nil {
 		return nil, err
 	}
-	return pagecache.NewPage(append(body, "}\n"...), header), nil
+	body, err := answer.End()
+	if err != nil {
+		return nil, err
+	}
+	return pagecache.NewPage(body, header), nil
 }
 
-// post is a row of posts.
+// post is a post as readers see it.
 type post struct {
-	n int64
-	event.Post
+	n            int64
+	ID           string    `json:"id"`
+	Title        string    `json:"title"`
+	Comments     []comment `json:"comments"` // the first ones
+	CommentCount int       `json:"commentCount"`
+}
+
+// comment is a comment as readers see it.
+type comment struct {
+	ID      string       `json:"id"`
+	Content string       `json:"content"`
+	Status  event.Status `json:"status"`
 }
 
 // selected returns the posts of a page, and one more if there are more.
@@ -88,36 +102,24 @@ func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 	return posts, rows.Err()
 }
 
-// appendPost appends a post with its first comments and their count.
-func appendPost(body []byte, tx *projection.Tx, p *post) ([]byte, error) {
-	body = event.AppendText(body, "", p.ID)
-	body = event.AppendText(body, `:{"id":`, p.ID)
-	body = event.AppendText(body, `,"title":`, p.Title)
+// readComments reads the post's first comments and their count.
+func (p *post) readComments(tx *projection.Tx) error {
 	rows, err := tx.Query("SELECT id, content, status FROM comments WHERE post = ? ORDER BY k LIMIT ?", p.n, firstComments)
 	if err != nil {
-		return body, err
+		return err
 	}
 	defer rows.Close()
-	body = append(body, `,"comments":[`...)
-	count := 0
-	for ; rows.Next(); count++ {
-		var c event.Comment
+	p.Comments = []comment{} // in JSON, none is [] and not null
+	for rows.Next() {
+		var c comment
 		if err := rows.Scan(&c.ID, &c.Content, &c.Status); err != nil {
-			return body, err
+			return err
 		}
-		if count > 0 {
-			body = append(body, ',')
-		}
-		body = c.AppendTo(body, c.Status.Readable(c.Content))
+		p.Comments = append(p.Comments, c)
 	}
-	if err := rows.Err(); err != nil {
-		return body, err
+	p.CommentCount = len(p.Comments)
+	if p.CommentCount == firstComments {
+		_, err = tx.Get("SELECT max(k) FROM comments WHERE post = ?", []any{p.n}, &p.CommentCount)
 	}
-	if count == firstComments {
-		if _, err := tx.Get("SELECT max(k) FROM comments WHERE post = ?", []any{p.n}, &count); err != nil {
-			return body, err
-		}
-	}
-	body = append(body, `],"commentCount":`...)
-	return append(strconv.AppendInt(body, int64(count), 10), '}'), nil
+	return errors.Join(rows.Err(), err)
 }

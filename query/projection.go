@@ -1,16 +1,13 @@
 package main
 
 import (
-	"slices"
-
 	"miniblog/internal/event"
-	"miniblog/internal/feed"
 	"miniblog/internal/projection"
 )
 
 // schema: n is the order in which posts came, k a comment's number within its
-// post, from 1: the last k is the count. A post without a title is one that
-// only its comments have told of so far. Text that is withheld is not stored.
+// post, from 1: the last k is the count. title is NULL until
+// PostCreated arrives. Text that is withheld is not stored.
 const schema = `
 CREATE TABLE posts (
 	n     INTEGER PRIMARY KEY,
@@ -51,6 +48,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	q.threads.trim()
 	var arrivals []*arrival
 	byID := make(map[string]*arrival)
+	var changes []change
 	for i := range events {
 		switch e := &events[i]; e.Type {
 		case event.PostCreated:
@@ -62,7 +60,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 			if err := q.threads.addPost(tx, post); err != nil {
 				return err
 			}
-			q.changes = append(q.changes, change{sequence: e.Sequence, post: post})
+			changes = append(changes, change{sequence: e.Sequence, post: post})
 		case event.CommentCreated, event.CommentUpdated:
 			comment, err := e.Comment()
 			if err != nil {
@@ -81,7 +79,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 			} else if comment.Status.Decided() {
 				a.Status, a.Content = comment.Status, comment.Content
 			}
-			q.changes = append(q.changes, change{sequence: e.Sequence, comment: a, status: comment.Status})
+			changes = append(changes, change{sequence: e.Sequence, comment: a, status: comment.Status})
 		}
 	}
 	for _, a := range arrivals {
@@ -89,9 +87,13 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 			return err
 		}
 	}
-	if extra := len(q.changes) - feed.Size; extra > 0 { // catching up: nobody can follow that
-		q.skipped = q.changes[extra-1].sequence
-		q.changes = slices.Delete(q.changes, 0, extra)
+	for _, c := range changes {
+		switch a := c.comment; {
+		case a == nil:
+			q.news.Add(c.sequence, "post", c.post)
+		case c.status.Decided() || !a.known: // a comment that was known is not new
+			q.news.Add(c.sequence, "comment", event.Comment{ID: a.ID, PostID: a.PostID, Status: c.status, Content: c.status.Readable(a.Content)})
+		}
 	}
 	return nil
 }
@@ -109,27 +111,15 @@ func (a *arrival) store(tx *projection.Tx) error {
 }
 
 // rolledBack forgets what the tables do not hold.
-func (q *query) rolledBack() { q.threads, q.changes, q.skipped = nil, nil, 0 }
+func (q *query) rolledBack() {
+	q.threads = nil
+	q.news.Clear()
+}
 
 // committed makes what was applied visible.
 func (q *query) committed() {
-	if len(q.changes) == 0 {
-		return
+	if !q.news.Empty() {
+		q.cache.Clear()
+		q.feed.Publish(&q.news)
 	}
-	q.cache.Clear()
-	if q.skipped > 0 {
-		q.feed.Skip(q.skipped)
-	}
-	news := make([]feed.Change, 0, len(q.changes))
-	for _, c := range q.changes {
-		switch a := c.comment; {
-		case a == nil:
-			news = append(news, feed.NewChange(c.sequence, "post", c.post))
-		case c.status.Decided() || !a.known: // a comment that was known is not new
-			comment := event.Comment{ID: a.ID, PostID: a.PostID, Status: c.status, Content: c.status.Readable(a.Content)}
-			news = append(news, feed.NewChange(c.sequence, "comment", comment))
-		}
-	}
-	q.feed.Publish(news)
-	q.changes, q.skipped = nil, 0
 }

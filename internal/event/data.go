@@ -90,19 +90,3 @@ func checkID(what, id string) error {
 	}
 	return nil
 }
-
-// AppendTo appends the comment as it is answered, {"id","content","status"},
-// with content as its text.
-func (c *Comment) AppendTo(b []byte, content string) []byte {
-	b = AppendText(b, `{"id":`, c.ID)
-	b = AppendText(b, `,"content":`, content)
-	b = AppendText(b, `,"status":`, string(c.Status))
-	return append(b, '}')
-}
-
-// AppendText appends before, and then text as a JSON string. Text that is not
-// UTF-8 cannot come in, as all of it came as JSON.
-func AppendText(b []byte, before, text string) []byte {
-	b, _ = jsontext.AppendQuote(append(b, before...), text)
-	return b
-}

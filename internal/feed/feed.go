@@ -6,6 +6,7 @@
 package feed
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/go-json-experiment/json"
@@ -15,19 +16,19 @@ import (
 
 // What a feed keeps, for readers that come back.
 const (
-	Size     = 1024    // changes
-	maxBytes = 4 << 20 // of their text
+	maxChanges = 1024
+	maxBytes   = 4 << 20 // of their text
 )
 
-// Change is something that readers should know.
-type Change struct {
+// change is something that readers should know.
+type change struct {
 	sequence event.Sequence
 	text     []byte // as it is sent
 }
 
-// NewChange returns a change called name, made by the event at sequence: zero
+// newChange returns a change called name, made by the event at sequence: zero
 // if it had none. data must encode as JSON.
-func NewChange(sequence event.Sequence, name string, data any) Change {
+func newChange(sequence event.Sequence, name string, data any) change {
 	var text []byte
 	if sequence > 0 {
 		text = append(sequence.Append(append(text, "id: "...)), '\n')
@@ -37,8 +38,46 @@ func NewChange(sequence event.Sequence, name string, data any) Change {
 		panic("feed: " + name + " does not encode: " + err.Error())
 	}
 	text = append(append(append(text, "event: "...), name...), "\ndata: "...)
-	return Change{sequence, append(append(text, value...), "\n\n"...)}
+	return change{sequence, append(append(text, value...), "\n\n"...)}
 }
+
+// Batch collects changes until they are published, as many as a feed keeps. The
+// zero value is ready for use; it belongs to one goroutine.
+type Batch struct {
+	changes []pending
+	dropped event.Sequence // of the newest change that was too many
+}
+
+// pending is a change that is encoded only if it is published: while a service
+// catches up, most are not.
+type pending struct {
+	sequence event.Sequence
+	name     string
+	data     any
+}
+
+// Add adds a change called name, made by the event at sequence: zero if it had
+// none. data must encode as JSON.
+func (b *Batch) Add(sequence event.Sequence, name string, data any) {
+	if len(b.changes) == 2*maxChanges {
+		b.trim()
+	}
+	b.changes = append(b.changes, pending{sequence, name, data})
+}
+
+// trim keeps the newest changes.
+func (b *Batch) trim() {
+	if extra := len(b.changes) - maxChanges; extra > 0 {
+		b.dropped = b.changes[extra-1].sequence
+		b.changes = slices.Delete(b.changes, 0, extra)
+	}
+}
+
+// Empty tells whether there is nothing to publish.
+func (b *Batch) Empty() bool { return len(b.changes) == 0 }
+
+// Clear forgets all changes.
+func (b *Batch) Clear() { b.changes, b.dropped = nil, 0 }
 
 // Feed is the recent past. Readers go through it at their own pace and are
 // woken by what is published. All methods may be called concurrently.
@@ -48,7 +87,7 @@ func NewChange(sequence event.Sequence, name string, data any) Change {
 //   - resets counts how often everything became void.
 type Feed struct {
 	mu      sync.Mutex
-	recent  []Change
+	recent  []change
 	bytes   int
 	end     uint64
 	floor   event.Sequence
@@ -61,31 +100,37 @@ func New(floor event.Sequence) *Feed {
 	return &Feed{floor: floor, changed: make(chan struct{})}
 }
 
-// Publish adds changes, in order, and wakes the readers.
-func (f *Feed) Publish(changes []Change) {
+// Publish adds the changes of b, in order, wakes the readers and clears b. If b
+// dropped some, readers are told to load again.
+func (f *Feed) Publish(b *Batch) {
+	b.trim()
+	changes := make([]change, len(b.changes))
+	for i, c := range b.changes {
+		changes[i] = newChange(c.sequence, c.name, c.data)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if b.dropped > 0 {
+		f.voidLocked(b.dropped)
+	}
 	for _, c := range changes {
 		f.recent = append(f.recent, c)
 		f.bytes += len(c.text)
 		f.end++
-		for len(f.recent) > Size || f.bytes > maxBytes {
+		for len(f.recent) > maxChanges || f.bytes > maxBytes {
 			f.forgetLocked()
 		}
 	}
 	f.wakeLocked()
-}
-
-// Skip says that changes up to sequence were not published: readers that were
-// waiting for them are told to load again.
-func (f *Feed) Skip(sequence event.Sequence) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.voidLocked(sequence)
+	b.Clear()
 }
 
 // Reset says that all that was sent is void.
-func (f *Feed) Reset() { f.Skip(0) }
+func (f *Feed) Reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.voidLocked(0)
+}
 
 func (f *Feed) voidLocked(floor event.Sequence) {
 	f.recent, f.bytes, f.floor = nil, 0, floor
@@ -106,5 +151,5 @@ func (f *Feed) wakeLocked() {
 	f.changed = make(chan struct{})
 }
 
-// number returns the number of the first change in recent.
+// firstLocked returns the number of the first change in recent.
 func (f *Feed) firstLocked() uint64 { return f.end - uint64(len(f.recent)) }

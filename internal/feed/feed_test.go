@@ -19,7 +19,7 @@ func serve(t *testing.T, f *Feed, checkpoint *atomic.Uint64) (url string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := f.Serve(ctx, w, r, func() event.Sequence { return event.Sequence(checkpoint.Load()) }); err != nil {
+		if err := f.serve(ctx, w, r, func() event.Sequence { return event.Sequence(checkpoint.Load()) }); err != nil {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		}
 	}))
@@ -64,11 +64,12 @@ func read(t *testing.T, url string) (next func() string) {
 	}
 }
 
-func changes(from, to int, data string) (list []Change) {
+func changes(from, to int, data string) *Batch {
+	var b Batch
 	for i := from; i <= to; i++ {
-		list = append(list, NewChange(event.Sequence(i), fmt.Sprint("e", i), data))
+		b.Add(event.Sequence(i), fmt.Sprint("e", i), data)
 	}
-	return list
+	return &b
 }
 
 func TestEveryChangeArrivesInOrder(t *testing.T) {
@@ -79,7 +80,7 @@ func TestEveryChangeArrivesInOrder(t *testing.T) {
 	go func() {
 		for i := 1; i <= total; i += 3 {
 			f.Publish(changes(i, i+2, "x"))
-			if i%Size > Size-10 { // a reader that keeps up is never cut off
+			if i%maxChanges > maxChanges-10 { // a reader that keeps up is never cut off
 				time.Sleep(50 * time.Millisecond)
 			}
 		}
@@ -119,7 +120,7 @@ func TestSlowReaderHoldsNobodyUp(t *testing.T) {
 	if last == 399 {
 		t.Error("it got everything: the test did not overtake it")
 	}
-	if f.bytes > maxBytes || len(f.recent) > Size {
+	if f.bytes > maxBytes || len(f.recent) > maxChanges {
 		t.Errorf("%d changes of %d bytes are kept", len(f.recent), f.bytes)
 	}
 }
@@ -128,34 +129,36 @@ func TestResumingKnowsWhatIsForgotten(t *testing.T) {
 	f, at := New(10), new(atomic.Uint64)
 	url := serve(t, f, at)
 	at.Store(5000)
-	f.Publish(changes(11, 10+Size, "x"))
-	for after, want := range map[int]string{9: "reset", 10: "e11", 11: "e12", 9 + Size: fmt.Sprint("e", 10+Size)} {
+	f.Publish(changes(11, 10+maxChanges, "x"))
+	for after, want := range map[int]string{9: "reset", 10: "e11", 11: "e12", 9 + maxChanges: fmt.Sprint("e", 10+maxChanges)} {
 		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
 			t.Errorf("after %d: %q, want %s", after, got, want)
 		}
 	}
-	f.Publish(changes(11+Size, 11+Size, "x")) // the first is forgotten now
+	f.Publish(changes(11+maxChanges, 11+maxChanges, "x")) // the first is forgotten now
 	for after, want := range map[int]string{10: "reset", 11: "e12"} {
 		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
 			t.Errorf("after %d: %q, want %s", after, got, want)
 		}
 	}
-	f.Skip(5000)
-	if got := read(t, url+"?after=4999")(); !strings.HasSuffix(got, "reset") {
-		t.Errorf("after what was skipped: %q", got)
+	f.Publish(changes(2000, 5000, "x")) // more than is kept: all that was before is forgotten, too
+	for after, want := range map[int]string{1999: "reset", 5000 - maxChanges - 1: "reset", 5000 - maxChanges: fmt.Sprint("e", 5001-maxChanges)} {
+		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
+			t.Errorf("after %d: %q, want %s", after, got, want)
+		}
 	}
 }
 
-func TestSkippingTellsFollowersToLoadAgain(t *testing.T) {
+func TestBatchThatIsTooLongTellsFollowersToLoadAgain(t *testing.T) {
 	f, at := New(0), new(atomic.Uint64)
 	next := read(t, serve(t, f, at))
-	at.Store(7)
-	f.Skip(6)
-	if got := next(); got != "7 reset" {
+	at.Store(70_000)
+	f.Publish(changes(1, 70_000, "x"))
+	if got := next(); got != "70000 reset" {
 		t.Errorf("got %q", got)
 	}
-	f.Publish(changes(8, 8, "x"))
-	if got := next(); got != "8 e8" {
+	f.Publish(changes(70_001, 70_001, "x"))
+	if got := next(); got != "70001 e70001" {
 		t.Errorf("got %q", got)
 	}
 }

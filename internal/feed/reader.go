@@ -14,12 +14,17 @@ const (
 	lagLimit  = 5 * time.Second  // how long to wait for a sequence that is not here yet
 )
 
-// Serve answers a request for the stream until its reader leaves or ctx ends.
+// Handler answers requests for the stream until their readers leave or ctx ends.
 // Last-Event-ID, or the parameter after, is the sequence that the reader knows
 // already; without it the stream starts with what comes next. checkpoint
-// returns the sequence up to which everything was published. Its error is a
-// problem.
-func (f *Feed) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request, checkpoint func() event.Sequence) error {
+// returns the sequence up to which everything was published.
+func (f *Feed) Handler(ctx context.Context, checkpoint func() event.Sequence) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		return f.serve(ctx, w, r, checkpoint)
+	}
+}
+
+func (f *Feed) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, checkpoint func() event.Sequence) error {
 	field, text := "Last-Event-ID", r.Header.Get("Last-Event-ID")
 	if text == "" {
 		field, text = "after", r.URL.Query().Get("after")
@@ -126,7 +131,7 @@ func (r *reader) startOver() []byte {
 // sent. Its id is the checkpoint, so that coming back once more goes well.
 func (r *reader) startOverLocked() []byte {
 	r.next, r.resets, r.after = r.feed.end, r.feed.resets, 0
-	return NewChange(r.checkpoint(), "reset", struct{}{}).text
+	return newChange(r.checkpoint(), "reset", struct{}{}).text
 }
 
 // take returns what there is to send, and what to wait for if that is nothing.

@@ -2,7 +2,7 @@
 // next.
 //
 // Its law: an answer is never older than the last commit before it was asked
-// for. It is entered before it is read from the database, and Clear is called
+// for. Its key is registered before the database is read, and Clear is called
 // after each commit; so what is found was read after the last one.
 package pagecache
 
@@ -68,64 +68,75 @@ func known(header, etag string) bool {
 // use.
 type Cache[K comparable] struct {
 	mu      sync.Mutex
-	flights map[K]*flight
+	entries map[K]*entry
 	bytes   int
 }
 
-// flight is a page on its way; done is closed when it, or err, is there.
-type flight struct {
+// entry is a page, or one that is being rendered: done is closed when page or
+// err is set.
+type entry struct {
 	done chan struct{}
 	page *Page
 	err  error
 }
 
-// Get returns the page for key, or renders it. Who asks for a page that is
-// being rendered waits for that.
+// Answer answers r with the page for key, which it renders if it is not here.
+// Requests for a page that is being rendered wait for that. Its error is
+// render's, or that r ended.
+func (c *Cache[K]) Answer(w http.ResponseWriter, r *http.Request, key K, render func(context.Context) (*Page, error)) error {
+	page, err := c.Get(r.Context(), key, render)
+	if err == nil {
+		page.Send(w, r)
+	}
+	return err
+}
+
+// Get returns the page for key, or renders it.
 func (c *Cache[K]) Get(ctx context.Context, key K, render func(context.Context) (*Page, error)) (*Page, error) {
-	f, mine := c.enter(key)
-	if mine {
-		c.fly(key, f, func() (*Page, error) { return render(context.WithoutCancel(ctx)) }) // for all who wait
+	e, added := c.enter(key)
+	if added {
+		c.render(key, e, func() (*Page, error) { return render(context.WithoutCancel(ctx)) }) // for all who wait
 	}
 	select {
-	case <-f.done:
-		return f.page, f.err
+	case <-e.done:
+		return e.page, e.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (c *Cache[K]) enter(key K) (f *flight, mine bool) {
+func (c *Cache[K]) enter(key K) (e *entry, added bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f, found := c.flights[key]; found {
-		return f, false
+	if e, found := c.entries[key]; found {
+		return e, false
 	}
-	if c.flights == nil || len(c.flights) >= maxPages || c.bytes > maxBytes {
-		c.flights, c.bytes = make(map[K]*flight), 0
+	if c.entries == nil || len(c.entries) >= maxPages || c.bytes > maxBytes {
+		c.entries, c.bytes = make(map[K]*entry), 0
 	}
-	f = &flight{done: make(chan struct{})}
-	c.flights[key] = f
-	return f, true
+	e = &entry{done: make(chan struct{})}
+	c.entries[key] = e
+	return e, true
 }
 
-// fly renders; those who wait are let go even if that panics.
-func (c *Cache[K]) fly(key K, f *flight, render func() (*Page, error)) {
-	f.err = errors.New("the page could not be rendered")
-	defer close(f.done)
-	defer c.landed(key, f)
-	f.page, f.err = render()
+// render renders the page of e; those who wait are answered even if it panics.
+func (c *Cache[K]) render(key K, e *entry, render func() (*Page, error)) {
+	e.err = errors.New("the page could not be rendered")
+	defer close(e.done)
+	defer c.keep(key, e)
+	e.page, e.err = render()
 }
 
-// landed counts what f holds, if it is still of use; an error is forgotten.
-func (c *Cache[K]) landed(key K, f *flight) {
+// keep counts the bytes of e, unless Clear has dropped it; an error is not kept.
+func (c *Cache[K]) keep(key K, e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.flights[key] != f:
-	case f.err != nil:
-		delete(c.flights, key)
+	case c.entries[key] != e:
+	case e.err != nil:
+		delete(c.entries, key)
 	default:
-		c.bytes += len(f.page.body)
+		c.bytes += len(e.page.body)
 	}
 }
 
@@ -133,5 +144,5 @@ func (c *Cache[K]) landed(key K, f *flight) {
 func (c *Cache[K]) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flights, c.bytes = nil, 0
+	c.entries, c.bytes = nil, 0
 }

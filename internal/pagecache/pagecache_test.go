@@ -104,8 +104,8 @@ func TestCacheIsBounded(t *testing.T) {
 		if _, err := cache.Get(t.Context(), key, func(context.Context) (*Page, error) { return page(text), nil }); err != nil {
 			t.Fatal(err)
 		}
-		if len(cache.flights) > maxPages || cache.bytes > maxBytes+len(text) {
-			t.Fatalf("%d pages of %d bytes", len(cache.flights), cache.bytes)
+		if len(cache.entries) > maxPages || cache.bytes > maxBytes+len(text) {
+			t.Fatalf("%d pages of %d bytes", len(cache.entries), cache.bytes)
 		}
 	}
 	for i := range 3 * maxPages {
