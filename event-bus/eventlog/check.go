@@ -27,6 +27,9 @@ func Check(dir string, report io.Writer, visit func(Batch) error) error {
 	if err != nil {
 		return err
 	}
+	if _, err := storedID(folder, names); err != nil {
+		return fmt.Errorf("the log's id: %w", err)
+	}
 	r := recovered{readOnly: true}
 	defer r.close()
 	if err := r.load(folder, names); err != nil {

@@ -237,25 +237,36 @@ func createActive(folder disk.Folder, first event.Sequence) (*segment, error) {
 	return &segment{name: name, file: f, first: first, last: first - 1}, nil
 }
 
-// readID returns the log's id, a new one if there is none. An id counts once
-// there is a segment: its name was made durable before that.
+// readID returns the log's id, and gives it a new one if it has none.
 func readID(folder disk.Folder, names []string) (string, error) {
-	if slices.Contains(names, idFile) && slices.ContainsFunc(names, isSegment) {
-		f, err := folder.Open(idFile)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		text := make([]byte, 36)
-		if _, err := f.ReadAt(text, 0); err != nil && err != io.EOF {
-			return "", err
-		}
-		if uuid.Validate(string(text)) == nil {
-			return string(text), nil
-		}
+	id, err := storedID(folder, names)
+	if id != "" || err != nil {
+		return id, err
 	}
-	id := event.NewID()
+	id = event.NewID()
 	return id, disk.Replace(folder, idFile, []byte(id+"\n"))
+}
+
+// storedID returns the log's id, "" if it has none. An id counts once there is
+// a segment: its name was made durable before that. From then on the file is
+// whole, and one that is not must not become another log without a word.
+func storedID(folder disk.Folder, names []string) (string, error) {
+	if !slices.Contains(names, idFile) || !slices.ContainsFunc(names, isSegment) {
+		return "", nil
+	}
+	f, err := folder.Open(idFile)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text := make([]byte, 36)
+	if _, err := f.ReadAt(text, 0); err != nil && err != io.EOF {
+		return "", err
+	}
+	if uuid.Validate(string(text)) != nil {
+		return "", fmt.Errorf("the file %q holds no id: put it back from a backup, or remove it to give the log a new id, and everybody reads it again from the start", idFile)
+	}
+	return string(text), nil
 }
 
 func isSegment(name string) bool {

@@ -277,7 +277,7 @@ func (l *Log) store(drafts []*draft) error {
 func (l *Log) activeFull() bool { return l.activeLocked().raw >= l.options.SegmentBytes }
 
 // roll begins the next segment and leaves the full one to the sealer. Without
-// room for it the full one goes on growing.
+// room for it, or without a descriptor, the full one goes on growing.
 func (l *Log) roll() {
 	if l.failed != nil {
 		return
@@ -289,8 +289,8 @@ func (l *Log) roll() {
 	if err == nil {
 		next, err = createActive(l.folder, l.durable+1)
 	}
-	if errors.Is(err, disk.ErrUnchanged) && disk.IsFull(err) {
-		return
+	if errors.Is(err, disk.ErrUnchanged) && (disk.IsFull(err) || disk.OutOfFiles(err)) {
+		return // it is tried again after the next group
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: beginning a segment: %w", ErrReadOnly, err)

@@ -93,13 +93,18 @@ func Make(folder Folder, name string, write func(File) error) (File, error) {
 	if err = write(f); err == nil {
 		err = f.Sync()
 	}
+	syncDir := folder.SyncDir
+	if d, real := folder.(Dir); real && err == nil { // after the rename it would be too late to lack a descriptor
+		syncDir, err = d.openNames()
+	}
 	if err != nil {
 		f.Close()
 		folder.Remove(name + TempSuffix)
 		return nil, unchanged(err)
 	}
-	if err = folder.Rename(name+TempSuffix, name); err == nil {
-		err = folder.SyncDir()
+	err = folder.Rename(name+TempSuffix, name)
+	if synced := syncDir(); err == nil {
+		err = synced
 	}
 	if err != nil {
 		f.Close()
@@ -163,4 +168,10 @@ func Append(folder Folder, name string, contents []byte) error {
 // somebody makes some.
 func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// OutOfFiles tells whether err says that no more files can be open at once:
+// nothing was done, and it heals by itself when some are closed.
+func OutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

@@ -53,12 +53,20 @@ func (d Dir) Remove(name string) error { return os.Remove(d.Path(name)) }
 
 // SyncDir implements Folder.
 func (d Dir) SyncDir() error {
-	dir, err := os.Open(string(d))
+	sync, err := d.openNames()
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	return dir.Sync()
+	return sync()
+}
+
+// openNames opens the folder for one sync of its names, which closes it again.
+func (d Dir) openNames() (sync func() error, err error) {
+	dir, err := os.Open(string(d))
+	if err != nil {
+		return nil, err
+	}
+	return func() error { defer dir.Close(); return dir.Sync() }, nil
 }
 
 // MakeDir makes the folder at path and the folders above it that are missing,

@@ -75,6 +75,71 @@ func TestFailedWriteIsSaidAndARestartHeals(t *testing.T) {
 	u.reads(2)
 }
 
+// Without a descriptor for the next segment the log was read-only until a
+// restart, though nothing was written and descriptors were free a moment later.
+func TestNoDescriptorForASegmentIsNoReasonToStop(t *testing.T) {
+	bus := harness.StartBus(t)
+	u := user{t, bus}
+	bulk := func(i int) string {
+		line := fmt.Sprintf(`{"type":"T","id":"bulk%d-%%d","data":%q}`, i, strings.Repeat("x", 1_000_000))
+		var events []string
+		for n := range 8 {
+			events = append(events, fmt.Sprintf(line, n))
+		}
+		return "[" + strings.Join(events, ",") + "]"
+	}
+	publish := func(i int) {
+		t.Helper()
+		answer := harness.Must(harness.Send(t.Context(), "POST", bus.URL+"/events", bulk(i), "Content-Type", "application/cloudevents-batch+json"))(t)
+		if answer.Status != http.StatusOK {
+			t.Fatalf("batch %d: %d %s", i, answer.Status, answer.Body)
+		}
+	}
+	publish(0) // its connection stays open
+	free := u.limitDescriptors()
+	for i := 1; i < 10; i++ { // 80 MB: beyond a segment's 64 MiB
+		publish(i)
+	}
+	free()
+	publish(10)
+	harness.Eventually(t, 20*time.Second, func() error {
+		segments := harness.Must(filepath.Glob(filepath.Join(bus.Dir, "*.zst")))(t)
+		if len(segments) < 2 {
+			return fmt.Errorf("the segments are %v: the next one was not begun", segments)
+		}
+		return nil
+	})
+	bus.Restart()
+	u.reads(88)
+}
+
+// A file "id" that could not be read gave the log a new id without a word, and
+// so everybody's data was dropped.
+func TestUnreadableIdIsNoNewLog(t *testing.T) {
+	bus := harness.StartBus(t)
+	user{t, bus}.publish("1", http.StatusOK)
+	bus.Stop()
+	id := filepath.Join(bus.Dir, "id")
+	good := harness.Must(os.ReadFile(id))(t)
+	for what, text := range map[string]string{"empty": "", "zeroes": "\x00\x00\x00\x00", "half": string(good[:20])} {
+		if err := os.WriteFile(id, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := harness.Run(t, "event-bus", "verify", bus.Dir); err == nil || !strings.Contains(out, "remove it to give the log a new id") {
+			t.Errorf("%s: verify says %q, %v", what, out, err)
+		}
+		if now := harness.Must(os.ReadFile(id))(t); string(now) != text {
+			t.Errorf("%s: the file was changed to %q", what, now)
+		}
+	}
+	if err := os.WriteFile(id, good, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	bus.Start()
+	bus.AwaitReady()
+	user{t, bus}.reads(1)
+}
+
 // user is who publishes and reads.
 type user struct {
 	t   *testing.T
@@ -135,24 +200,28 @@ func (u user) fill(path string) {
 // limitFiles forbids the bus to write beyond that many bytes of any file.
 func (u user) limitFiles(size uint64) {
 	u.t.Helper()
-	address := "ADDR=" + strings.TrimPrefix(u.bus.URL, "http://")
-	found := 0
-	harness.Eventually(u.t, 10*time.Second, func() error {
-		files, err := filepath.Glob("/proc/[0-9]*/environ")
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			if text, err := os.ReadFile(file); err == nil && bytes.Contains(append(text, 0), []byte(address+"\x00")) {
-				if found, err = strconv.Atoi(filepath.Base(filepath.Dir(file))); err != nil {
-					return err
-				}
-				return nil
-			}
-		}
-		return errors.New("the process of the bus was not found")
-	})
-	if err := unix.Prlimit(found, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: size}, nil); err != nil {
+	if err := unix.Prlimit(u.bus.Pid(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: unix.RLIM_INFINITY}, nil); err != nil {
 		u.t.Fatal(err)
+	}
+}
+
+// limitDescriptors lets the bus open no more files than it has open. Calling
+// free lifts that.
+func (u user) limitDescriptors() (free func()) {
+	u.t.Helper()
+	open := harness.Must(os.ReadDir(fmt.Sprintf("/proc/%d/fd", u.bus.Pid())))(u.t)
+	var before unix.Rlimit
+	if err := unix.Prlimit(u.bus.Pid(), unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		u.t.Fatal(err)
+	}
+	limit := unix.Rlimit{Cur: uint64(len(open)), Max: before.Max}
+	if err := unix.Prlimit(u.bus.Pid(), unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		u.t.Fatal(err)
+	}
+	return func() {
+		u.t.Helper()
+		if err := unix.Prlimit(u.bus.Pid(), unix.RLIMIT_NOFILE, &before, nil); err != nil {
+			u.t.Fatal(err)
+		}
 	}
 }

@@ -150,6 +150,9 @@ func (p *Process) ready() error {
 	return err
 }
 
+// Pid returns the number of the process, which must run.
+func (p *Process) Pid() int { return p.run.command.Process.Pid }
+
 // Kill ends the process as a crash does, if it runs.
 func (p *Process) Kill() {
 	p.t.Helper()
