@@ -45,7 +45,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s: %w", dir, withCure(dir, err))
 	}
-	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default()}, subscribers)
+	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: api.ReplyPublisher(log)}, subscribers)
 	if err != nil {
 		log.Close()
 		return nil, err

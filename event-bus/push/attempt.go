@@ -25,6 +25,8 @@ const (
 	refused             // an answer that asks to try again, or a redirect: the subscriber's trouble, not the event's
 	rejected            // an answer that no repetition will change
 	gone                // 410: the subscriber asked to stop
+	badReply            // it was taken, and answered with what cannot be an event of the log
+	notStored           // it was taken, and the log cannot take the reply for now
 )
 
 // outcome is a verdict with what the subscriber said.
@@ -41,16 +43,23 @@ type endpoint struct {
 	transport *http.Transport
 	request   *http.Request // what all requests have in common
 	timeout   time.Duration // of one attempt
+
+	publish    func(context.Context, Reply) error // nil: answers are no replies
+	replies    []string
+	largeReply chan struct{} // holds one while a large reply is read
 }
 
-// newEndpoint returns the endpoint at url. Connections are reused; closing the
+// newEndpoint returns the endpoint of sub. It says that it takes replies only to
+// whom may send some: who may not publishes by itself, as with the course's bus.
+// Connections are reused; closing the
 // idle ones now and then lets a ClusterIP Service spread events over replicas
 // that came later.
 //
 // The transport is used without an http.Client, which would only follow
 // redirects and keep cookies, neither of which is wanted, and copies the
 // headers for that.
-func newEndpoint(url string, timeout time.Duration) (*endpoint, error) {
+func newEndpoint(sub Subscriber, publish func(context.Context, Reply) error) (*endpoint, error) {
+	url := sub.URL
 	request, err := http.NewRequest(http.MethodPost, url, nil)
 	if err != nil {
 		if strings.Contains(url, "@") { // the error may hold a piece of the password
@@ -60,6 +69,9 @@ func newEndpoint(url string, timeout time.Duration) (*endpoint, error) {
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "miniblog-event-bus")
+	if publish != nil && len(sub.Replies) > 0 {
+		request.Header.Set("Accept", accept)
+	}
 	if user := request.URL.User; user != nil {
 		password, _ := user.Password()
 		request.SetBasicAuth(user.Username(), password)
@@ -72,13 +84,15 @@ func newEndpoint(url string, timeout time.Duration) (*endpoint, error) {
 			DisableCompression:  true,
 		},
 		request: request,
-		timeout: timeout,
+		timeout: time.Duration(sub.Timeout),
+		publish: publish, replies: sub.Replies, largeReply: make(chan struct{}, 1),
 	}, nil
 }
 
-// deliver POSTs one event and blocks until it is answered, e.timeout at most.
-func (e *endpoint) deliver(ctx context.Context, d *delivery) outcome {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+// deliver POSTs one event and blocks until it is answered, e.timeout at most, and
+// until its reply is stored.
+func (e *endpoint) deliver(attempt context.Context, d *delivery) outcome {
+	ctx, cancel := context.WithTimeout(attempt, e.timeout)
 	defer cancel()
 	response, err := e.transport.RoundTrip(e.requestFor(ctx, d))
 	if err != nil {
@@ -86,15 +100,23 @@ func (e *endpoint) deliver(ctx context.Context, d *delivery) outcome {
 	}
 	defer response.Body.Close()
 	o := outcome{verdict: judge(response.StatusCode), status: response.StatusCode}
+	if mediaType := replyType(response); mediaType != "" && o.verdict == delivered && e.publish != nil {
+		return e.takeReply(ctx, attempt, response, mediaType)
+	}
 	if response.ContentLength != 0 {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, answerBytes))
 		io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be reused
-		o.answer = strings.ToValidUTF8(string(text), "�")
+		o.answer = beginning(text)
 	}
 	if after := response.Header.Get("Retry-After"); after != "" {
 		o.retryAfter = retryAfter(after, time.Now())
 	}
 	return o
+}
+
+// beginning is what is kept of an answer.
+func beginning(body []byte) string {
+	return strings.ToValidUTF8(string(body[:min(len(body), answerBytes)]), "�")
 }
 
 // requestFor copies what is common, as the transport may still look at an

@@ -100,7 +100,7 @@ func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
 
 func endpointAt(t *testing.T, url string, timeout time.Duration) *endpoint {
 	t.Helper()
-	e, err := newEndpoint(url, timeout)
+	e, err := newEndpoint(Subscriber{URL: url, Timeout: Duration(timeout)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

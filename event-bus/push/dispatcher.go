@@ -56,7 +56,7 @@ func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
 		retries:  make(chan *delivery),
 	}
 	var err error
-	if d.endpoint, err = newEndpoint(sub.URL, time.Duration(sub.Timeout)); err != nil {
+	if d.endpoint, err = newEndpoint(sub, config.Publish); err != nil {
 		return nil, fmt.Errorf("subscriber %s: %w", sub.Name, err)
 	}
 	if err := d.loadPosition(); err != nil {

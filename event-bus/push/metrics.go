@@ -12,6 +12,7 @@ var attempts = promauto.NewCounterVec(prometheus.CounterOpts{
 
 var outcomes = map[verdict]string{
 	delivered: "delivered", unreachable: "unreachable", silent: "no_answer", cut: "cut_off", refused: "refused", rejected: "rejected", gone: "gone",
+	badReply: "bad_reply", notStored: "reply_not_stored",
 }
 
 func (d *dispatcher) count(v verdict) { attempts.WithLabelValues(d.sub.Name, outcomes[v]).Inc() }

@@ -5,6 +5,9 @@
 // or becomes a dead letter; the cursor never passes an event that is neither;
 // and no subscriber slows a publisher or another subscriber.
 //
+// What a subscriber does about an event is its answer's body (reply.go): that is
+// stored before the event counts as delivered.
+//
 // A subscriber is in one of five modes (state.go):
 //
 //	mode       what is sent                       what ends it                        and then it is
@@ -47,6 +50,12 @@ type Config struct {
 	FirstBackoff time.Duration // 100ms
 	MostBackoff  time.Duration // 30s
 	Attempts     int           // of one event before it is given up; 20
+
+	// Publish stores a reply, checked as the body of POST /events is, and of the
+	// types that it may have. It returns when the reply is on disk, or BadReply for
+	// one that no repetition makes good; after any other error the event is
+	// delivered again, which costs it no attempt. Nil: answers are no replies.
+	Publish func(context.Context, Reply) error
 }
 
 // Pusher serves all subscribers.

@@ -38,7 +38,11 @@ func (d *dispatcher) handle(ctx context.Context, r result) {
 	case refused:
 		d.answered()
 		d.countAttempt(ctx, r)
-	case rejected:
+	case notStored: // which is neither the event's fault nor the subscriber's
+		d.answered()
+		d.retryLater(ctx, r.delivery, d.backoff.wait(r.delivery.unstored))
+		r.delivery.unstored++
+	case rejected, badReply:
 		d.answered()
 		r.delivery.attempts++
 		d.giveUp(ctx, r)

@@ -20,6 +20,7 @@ type Subscriber struct {
 	From    string   `json:"from"`    // where a new subscriber begins: start (default) or now
 	Ordered *bool    `json:"ordered"` // false: events of one subject may overtake each other
 	Timeout Duration `json:"timeout"` // for one answer; 10s
+	Replies []string `json:"replies"` // types of events that it may answer with
 }
 
 // ordered tells whether events of one subject are delivered one after the other.
@@ -42,8 +43,8 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // port.
 func Defaults() []Subscriber {
 	return []Subscriber{
-		{Name: "moderation", URL: "http://localhost:4003/events", Types: []string{"CommentCreated"}},
-		{Name: "comments", URL: "http://localhost:4001/events", Types: []string{"CommentModerated"}},
+		{Name: "moderation", URL: "http://localhost:4003/events", Types: []string{"CommentCreated"}, Replies: []string{"CommentModerated"}},
+		{Name: "comments", URL: "http://localhost:4001/events", Types: []string{"CommentModerated"}, Replies: []string{"CommentUpdated"}},
 	}
 }
 
@@ -72,6 +73,8 @@ func Parse(text []byte) ([]Subscriber, error) {
 			return nil, fmt.Errorf("subscriber %s: the url %q must be absolute, such as http://localhost:4003/events", s.Name, withoutPassword(s.URL))
 		case slices.Contains(s.Types, ""):
 			return nil, fmt.Errorf("subscriber %s: a type is empty; leave types out to get all events", s.Name)
+		case slices.Contains(s.Replies, ""):
+			return nil, fmt.Errorf("subscriber %s: a type in replies is empty; leave replies out if it answers with no events", s.Name)
 		case s.From != "" && s.From != "start" && s.From != "now":
 			return nil, fmt.Errorf("subscriber %s: from must be \"start\" or \"now\", not %q", s.Name, s.From)
 		case s.Timeout < 0:

@@ -50,6 +50,10 @@ var subscribersFiles = map[string]string{
 	`[{"name":"a","url":"http://a","types":[""]}]`:             `subscriber a: a type is empty; leave types out to get all events`,
 	`[{"name":"a","url":"http://a","types":"CommentCreated"}]`: `/0/types`,
 	`[{"name":"a","url":"http://a","ordered":"no"}]`:           `/0/ordered`,
+	`[{"name":"a","url":"http://a","replies":["A","B"]}]`:      "",
+	`[{"name":"a","url":"http://a","replies":[]}]`:             "",
+	`[{"name":"a","url":"http://a","replies":["A",""]}]`:       `subscriber a: a type in replies is empty; leave replies out if it answers with no events`,
+	`[{"name":"a","url":"http://a","replies":"A"}]`:            `/0/replies`,
 }
 
 func TestSubscribersFileSaysWhatIsWrongWithIt(t *testing.T) {
@@ -67,22 +71,22 @@ func TestSubscribersFileSaysWhatIsWrongWithIt(t *testing.T) {
 }
 
 func TestSubscribersFileIsReadAsItIsWritten(t *testing.T) {
-	list, err := Parse([]byte(`[{"name":"a","url":"http://a/events","types":["A","B"],"from":"now","ordered":false,"timeout":"2s"},{"name":"b","url":"http://b"}]`))
+	list, err := Parse([]byte(`[{"name":"a","url":"http://a/events","types":["A","B"],"from":"now","ordered":false,"timeout":"2s","replies":["C"]},{"name":"b","url":"http://b"}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, b := list[0], list[1]
-	if a.Name != "a" || a.URL != "http://a/events" || strings.Join(a.Types, "") != "AB" || a.From != "now" || a.Ordered == nil || *a.Ordered || time.Duration(a.Timeout) != 2*time.Second {
+	if a.Name != "a" || a.URL != "http://a/events" || strings.Join(a.Types, "") != "AB" || a.From != "now" || a.Ordered == nil || *a.Ordered || time.Duration(a.Timeout) != 2*time.Second || strings.Join(a.Replies, "") != "C" {
 		t.Errorf("the first is %+v", a)
 	}
-	if b.Types != nil || b.From != "" || b.Ordered != nil || b.Timeout != 0 {
+	if b.Types != nil || b.From != "" || b.Ordered != nil || b.Timeout != 0 || b.Replies != nil {
 		t.Errorf("the second is %+v", b)
 	}
 	text, err := json.Marshal(Defaults())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list, err = Parse(text); err != nil || len(list) != 2 || list[0].Types[0] != "CommentCreated" || list[1].Types[0] != "CommentModerated" {
+	if list, err = Parse(text); err != nil || len(list) != 2 || list[0].Types[0] != "CommentCreated" || list[1].Types[0] != "CommentModerated" || list[0].Replies[0] != "CommentModerated" || list[1].Replies[0] != "CommentUpdated" {
 		t.Errorf("the built-in list is %s, %v", text, err)
 	}
 }

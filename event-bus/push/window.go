@@ -20,6 +20,7 @@ type delivery struct {
 	line     []byte
 	lane     *lane
 	attempts int  // that count
+	unstored int  // how often its reply could not be stored
 	suspect  bool // its connection was cut off when it was last tried
 	done     bool
 

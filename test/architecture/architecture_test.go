@@ -35,7 +35,7 @@ var ours = map[string][]string{
 
 	// The log has one owner. The bus is nobody's client.
 	"event-bus/eventlog": {"internal/disk", "internal/event"},
-	"event-bus/push":     {"event-bus/eventlog", "internal/disk", "internal/event"},
+	"event-bus/push":     {"event-bus/eventlog", "internal/disk", "internal/event", "internal/wire"},
 	"event-bus/api":      {"event-bus/eventlog", "event-bus/push", "internal/event", "internal/web", "internal/wire"},
 	"event-bus":          {"event-bus/api", "event-bus/eventlog", "event-bus/push", "internal/service"},
 

@@ -143,7 +143,7 @@ func TestTheBusPushesToTheSameSubscribersEverywhere(t *testing.T) {
 			}
 			for i, want := range push.Defaults() {
 				got := subscribers[i]
-				if got.Name != want.Name || !slices.Equal(got.Types, want.Types) || !strings.HasSuffix(got.URL, "/events") {
+				if got.Name != want.Name || !slices.Equal(got.Types, want.Types) || !slices.Equal(got.Replies, want.Replies) || !strings.HasSuffix(got.URL, "/events") {
 					t.Errorf("subscriber %+v, want one like %+v", got, want)
 				}
 				if service := list.check(t, "subscriber "+got.Name, got.URL); service != got.Name {
