@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"miniblog/internal/disk/crashdisk"
-	"miniblog/internal/event"
 )
 
 // smallLog returns the disk of a closed log of a sealed segment and an active
@@ -138,8 +137,13 @@ func reportOf(err error, name string, at int64) error {
 	if !errors.As(err, &damage) {
 		return err
 	}
-	if damage.File != name || damage.Offset > at || damage.Event == 0 || damage.Event > event.Sequence(6) {
-		return fmt.Errorf("reported as %w", err)
+	switch {
+	case damage.File != name:
+		return fmt.Errorf("reported in %s: %w", damage.File, err)
+	case damage.Offset > at:
+		return fmt.Errorf("reported at byte %d, behind it: %w", damage.Offset, err)
+	case damage.Event == 0 || damage.Event > 6:
+		return fmt.Errorf("reported for event %d of 6: %w", damage.Event, err)
 	}
 	return nil
 }

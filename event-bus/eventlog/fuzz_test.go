@@ -154,8 +154,14 @@ func allocated() uint64 {
 func mustBeDamage(t *testing.T, err error) {
 	t.Helper()
 	var damage *Damage
-	if !errors.As(err, &damage) || damage.File == "" || damage.Event == 0 {
-		t.Fatalf("the log does not open, and does not say where it is damaged: %v", err)
+	if !errors.As(err, &damage) {
+		t.Fatalf("the log does not open, and does not say that it is damaged: %v", err)
+	}
+	if damage.File == "" {
+		t.Fatalf("the damage has no file: %v", err)
+	}
+	if damage.Event == 0 {
+		t.Fatalf("the damage has no event: %v", err)
 	}
 }
 

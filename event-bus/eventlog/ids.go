@@ -50,18 +50,18 @@ func (k idKey) bit() (word uint32, mask uint64) {
 
 // find returns where the id of k is among the remembered events before next.
 func (x *ids) find(k idKey, next event.Sequence) (event.Sequence, bool) {
-	q, ok := x.young.find(k)
+	sequence, ok := x.young.find(k)
 	if !ok {
-		q, ok = x.old.find(k)
+		sequence, ok = x.old.find(k)
 	}
-	return q, ok && next-q <= remembered
+	return sequence, ok && next-sequence <= remembered
 }
 
-func (g *generation) find(k idKey) (q event.Sequence, ok bool) {
+func (g *generation) find(k idKey) (sequence event.Sequence, ok bool) {
 	if word, mask := k.bit(); g.sketch != nil && g.sketch[word]&mask != 0 {
-		q, ok = g.sequences[k]
+		sequence, ok = g.sequences[k]
 	}
-	return q, ok
+	return sequence, ok
 }
 
 // rotate forgets the older generation when the younger is large enough; to be
@@ -79,7 +79,7 @@ func (x *ids) rotate() {
 	}
 }
 
-func (x *ids) add(k idKey, q event.Sequence) {
+func (x *ids) add(k idKey, sequence event.Sequence) {
 	if before, ok := x.young.find(k); ok {
 		if x.replaced == nil {
 			x.replaced = map[idKey]event.Sequence{}
@@ -88,7 +88,7 @@ func (x *ids) add(k idKey, q event.Sequence) {
 	}
 	word, mask := k.bit()
 	x.young.sketch[word] |= mask
-	x.young.sequences[k] = q
+	x.young.sequences[k] = sequence
 }
 
 // forget takes keys back that were added since rotate, with first or later.

@@ -172,8 +172,14 @@ func TestWhatIsWantedIsRead(t *testing.T) {
 			r := l.Reader(event.Sequence(after))
 			r.Want(uint64(want))
 			b, err := r.Next()
-			if err != nil || b.First != event.Sequence(after+1) || b.Count == 0 || b.Count > want {
-				t.Fatalf("%d events after %d: %d events from %d, %v", want, after, b.Count, b.First, err)
+			if err != nil {
+				t.Fatalf("%d events after %d: %v", want, after, err)
+			}
+			if b.First != event.Sequence(after+1) {
+				t.Fatalf("%d events after %d begin with %d", want, after, b.First)
+			}
+			if b.Count == 0 || b.Count > want {
+				t.Fatalf("%d events after %d are %d", want, after, b.Count)
 			}
 			at := after
 			for line := range b.Lines() {
@@ -211,9 +217,15 @@ func TestConcurrentPublishersKeepTheirOrder(t *testing.T) {
 			last := event.Sequence(0)
 			for i := range 50 {
 				positions, err := l.Append(context.Background(), [][]byte{record(t, fmt.Sprintf("%d-%d", p, i), "x").Line})
-				if err != nil || positions[0].Sequence <= last || positions[0].Duplicate {
-					t.Errorf("publisher %d, event %d: %v, %v", p, i, positions, err)
+				if err != nil {
+					t.Errorf("publisher %d, event %d: %v", p, i, err)
 					return
+				}
+				if positions[0].Duplicate {
+					t.Errorf("publisher %d, event %d is said to be stored already", p, i)
+				}
+				if positions[0].Sequence <= last {
+					t.Errorf("publisher %d, event %d: its sequence %d comes after %d", p, i, positions[0].Sequence, last)
 				}
 				last = positions[0].Sequence
 			}
@@ -266,8 +278,11 @@ func TestFramesAreTheEventsAsTheyAreOnDisk(t *testing.T) {
 		var file bytes.Buffer
 		n, err := f.WriteTo(&file)
 		f.Close()
-		if err != nil || n != f.Size {
-			t.Fatalf("after %d limit %d: wrote %d of %d bytes: %v", c.after, c.limit, n, f.Size, err)
+		if err != nil {
+			t.Fatalf("after %d limit %d: %v", c.after, c.limit, err)
+		}
+		if n != f.Size {
+			t.Fatalf("after %d limit %d: wrote %d of %d bytes", c.after, c.limit, n, f.Size)
 		}
 		d, err := zstd.NewReader(&file)
 		if err != nil {
@@ -359,8 +374,11 @@ func TestDamage(t *testing.T) {
 			l, err := Open(filepath.Dir(path), Options{Logger: quiet})
 			var damage *Damage
 			if c.want == refused {
-				if !errors.As(err, &damage) || damage.File != activeName(1) {
+				if !errors.As(err, &damage) {
 					t.Fatalf("opened with %v, want damage", err)
+				}
+				if damage.File != activeName(1) {
+					t.Errorf("the damage is said to be in %s", damage.File)
 				}
 				return
 			}
@@ -390,8 +408,11 @@ func TestNothingComesAfterTheLastSequenceThereCanBe(t *testing.T) {
 		t.Errorf("%d events come after %d", len(got), last)
 	}
 	frames, err := l.Frames(last, 10)
-	if err != nil || frames.Size != 0 {
-		t.Errorf("frames after %d: %v, %v", last, frames, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frames.Size != 0 {
+		t.Errorf("frames of %d bytes come after %d", frames.Size, last)
 	}
 	select {
 	case <-l.Beyond(last):
@@ -406,8 +427,11 @@ func TestBatchThatCouldNotBeReadBackIsNotStored(t *testing.T) {
 	half := make([]byte, maxLines/2) // most of it never touched, and so not even in memory
 	copy(half, record(t, "a", "").Line)
 	_, err := l.Append(t.Context(), [][]byte{half, half})
-	if err == nil || errors.Is(err, ErrReadOnly) {
-		t.Errorf("a batch that is too large was answered with %v", err)
+	if err == nil {
+		t.Error("a batch that is too large was stored")
+	}
+	if errors.Is(err, ErrReadOnly) {
+		t.Errorf("a batch that is too large made the log read-only: %v", err)
 	}
 	mustAppend(t, l, records(t, 0, 1))
 	if l.Last() != 1 {

@@ -34,9 +34,9 @@ func (b Batch) Lines() iter.Seq[[]byte] {
 	}
 }
 
-// after returns b without the events up to q.
-func (b Batch) after(q event.Sequence) Batch {
-	for b.Count > 0 && b.First <= q {
+// after returns b without the events up to the sequence.
+func (b Batch) after(sequence event.Sequence) Batch {
+	for b.Count > 0 && b.First <= sequence {
 		b.Text = b.Text[bytes.IndexByte(b.Text, '\n')+1:]
 		b.First++
 		b.Count--
@@ -44,12 +44,12 @@ func (b Batch) after(q event.Sequence) Batch {
 	return b
 }
 
-// Until returns b without the events after q.
-func (b Batch) Until(q event.Sequence) Batch {
-	if b.Last() <= q {
+// Until returns b without the events after the sequence.
+func (b Batch) Until(sequence event.Sequence) Batch {
+	if b.Last() <= sequence {
 		return b
 	}
-	keep, end := int(q+1-b.First), 0
+	keep, end := int(sequence+1-b.First), 0
 	for range keep {
 		end += bytes.IndexByte(b.Text[end:], '\n') + 1
 	}
@@ -94,8 +94,8 @@ func (r *Reader) Next() (_ Batch, err error) {
 	return b, nil
 }
 
-// Close gives back what the reader holds, and ends the last batch. A reader that
-// is not closed costs the next ones a buffer.
+// Close returns the reader's buffer to the pool; the last batch must not be used
+// any more.
 func (r *Reader) Close() {
 	if r.lines != nil {
 		lineBuffers.Put(r.lines)
@@ -103,25 +103,25 @@ func (r *Reader) Close() {
 	}
 }
 
-// locate finds the batch that holds q: in memory, or else in a segment. There
-// is neither when q is not durable yet.
-func (l *Log) locate(q event.Sequence) (b Batch, s *segment, e entry) {
+// locate finds the batch that holds the sequence: in memory, or else in a
+// segment. There is neither when the event is not durable yet.
+func (l *Log) locate(sequence event.Sequence) (b Batch, s *segment, e entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if q > l.durable || q == 0 { // 0 comes after the last sequence there can be
+	if sequence > l.durable || sequence == 0 { // 0 comes after the last sequence there can be
 		return b, nil, e
 	}
-	if b, ok := l.recent.find(q); ok {
+	if b, ok := l.recent.find(sequence); ok {
 		return b, nil, e
 	}
-	s = l.segmentLocked(q)
-	return b, s, s.entries[find(s.entries, q)]
+	s = l.segmentLocked(sequence)
+	return b, s, s.entries[find(s.entries, sequence)]
 }
 
-// segmentLocked returns the segment that holds q, which is durable.
-func (l *Log) segmentLocked(q event.Sequence) *segment {
+// segmentLocked returns the segment that holds the sequence, which is durable.
+func (l *Log) segmentLocked(sequence event.Sequence) *segment {
 	i := len(l.segments) - 1
-	for l.segments[i].first > q { // most readers are at the end
+	for l.segments[i].first > sequence { // most readers are at the end
 		i--
 	}
 	return l.segments[i]
@@ -149,17 +149,17 @@ func (r *recent) add(b Batch) {
 	r.batches = r.batches[drop:]
 }
 
-func (r *recent) find(q event.Sequence) (Batch, bool) {
+func (r *recent) find(sequence event.Sequence) (Batch, bool) {
 	lo, hi := 0, len(r.batches)
 	for lo < hi {
 		mid := (lo + hi) / 2
-		if r.batches[mid].Last() < q {
+		if r.batches[mid].Last() < sequence {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
-	if lo == len(r.batches) || r.batches[lo].First > q {
+	if lo == len(r.batches) || r.batches[lo].First > sequence {
 		return Batch{}, false
 	}
 	return r.batches[lo], true

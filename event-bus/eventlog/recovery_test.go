@@ -116,30 +116,28 @@ func TestStartThatWasCutShortIsNoObstacle(t *testing.T) {
 // on with the old one; there was room for an event; the power failed.
 func TestNameOfAnOldSegmentIsDurableBeforeItIsWrittenTo(t *testing.T) {
 	trace, p := traceUntil(t, "rename "+activeName(1)+disk.TempSuffix+" to "+activeName(1))
-	for _, way := range trace[len(trace)-1].Crashes(1, newRandom(t)) { // the process is killed
-		d := way.Disk()
-		d.Inject(func(op crashdisk.Op) *crashdisk.Fault {
-			if op.Kind == "create" && strings.HasPrefix(op.Name, activeName(1)) {
-				return &crashdisk.Fault{Err: syscall.ENOSPC}
-			}
-			return nil
-		})
-		w, err := openWorld(d, d, Options{SegmentBytes: 1 << 10})
-		if err != nil {
-			t.Fatalf("on a full disk a log that is whole does not open: %v", err)
+	d := trace[len(trace)-1].Killed().Disk()
+	d.Inject(func(op crashdisk.Op) *crashdisk.Fault {
+		if op.Kind == "create" && strings.HasPrefix(op.Name, activeName(1)) {
+			return &crashdisk.Fault{Err: syscall.ENOSPC}
 		}
-		if err := w.append(w.event(`"there is room"`)); err != nil {
+		return nil
+	})
+	w, err := openWorld(d, d, Options{SegmentBytes: 1 << 10})
+	if err != nil {
+		t.Fatalf("on a full disk a log that is whole does not open: %v", err)
+	}
+	if err := w.append(w.event(`"there is room"`)); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, w.log)
+	after := d.Trace()
+	for _, e := range after {
+		if err := p.apply(e.Note); err != nil {
 			t.Fatal(err)
 		}
-		mustClose(t, w.log)
-		after := d.Trace()
-		for _, e := range after {
-			if err := p.apply(e.Note); err != nil {
-				t.Fatal(err)
-			}
-		}
-		crashAllAt(t, after, p)
 	}
+	crashAllAt(t, after, p)
 }
 
 // diskWith returns a disk that holds a file, durably.
@@ -189,8 +187,17 @@ func TestWhatFollowsAHoleDecides(t *testing.T) {
 			l, err := open(disk, Options{Logger: quiet})
 			var damage *Damage
 			if c.want == 0 {
-				if !errors.As(err, &damage) || damage.File != activeName(1) || damage.Offset != int64(len(first)) || damage.Event != 2 {
-					t.Fatalf("opened with %v", err)
+				if !errors.As(err, &damage) {
+					t.Fatalf("opened with %v, want damage", err)
+				}
+				if damage.File != activeName(1) {
+					t.Errorf("the damage is said to be in %s", damage.File)
+				}
+				if damage.Offset != int64(len(first)) {
+					t.Errorf("the damage is said to be at byte %d, want %d", damage.Offset, len(first))
+				}
+				if damage.Event != 2 {
+					t.Errorf("event %d is said to be damaged, want 2", damage.Event)
 				}
 				return
 			}

@@ -134,14 +134,14 @@ func (s *segment) loadIndex(size int64) error {
 	return nil
 }
 
-// find returns the index in entries of the batch that holds q.
-func find(entries []entry, q event.Sequence) int {
-	return sort.Search(len(entries), func(i int) bool { return entries[i].first > q }) - 1
+// find returns the index in entries of the batch that holds the sequence.
+func find(entries []entry, sequence event.Sequence) int {
+	return sort.Search(len(entries), func(i int) bool { return entries[i].first > sequence }) - 1
 }
 
-// damage says that the event at offset cannot be read.
-func (s *segment) damage(offset int64, q event.Sequence, err error) error {
-	return &Damage{File: s.name, Offset: offset, Event: q, Err: err}
+// damage says that the event of that sequence, at offset, cannot be read.
+func (s *segment) damage(offset int64, sequence event.Sequence, err error) error {
+	return &Damage{File: s.name, Offset: offset, Event: sequence, Err: err}
 }
 
 // readData returns the header and the encoded data of the batch at e, in buf
@@ -209,12 +209,12 @@ func (s *segment) readSome(e entry, n uint64, lines []byte) (batch, []byte, erro
 
 var errFewer = errors.New("a batch holds fewer events than the index says")
 
-// readFrom returns the batch at e, which holds the event q, up to the event last
+// readFrom returns the batch at e, which holds the sequence, up to the event last
 // at least. Its Text is lines if that has room.
-func (s *segment) readFrom(e entry, q, last event.Sequence, lines []byte) (Batch, error) {
+func (s *segment) readFrom(e entry, sequence, last event.Sequence, lines []byte) (Batch, error) {
 	b, lines, err := s.readSome(e, uint64(last-e.first)+1, lines)
-	if err == nil && b.last() < q {
-		err = s.damage(e.offset, q, errFewer)
+	if err == nil && b.last() < sequence {
+		err = s.damage(e.offset, sequence, errFewer)
 	}
 	return Batch{b.first, int(b.count), lines}, err
 }

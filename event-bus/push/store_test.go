@@ -76,8 +76,16 @@ func TestNewestDeadLettersAreListed(t *testing.T) {
 	if _, _, err := s.load(); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.newest) != listed || s.newest[0].Sequence != 2*listed+1 || s.newest[listed-1].Sequence != 3*listed || s.newest[0].Event != nil {
-		t.Errorf("%d are listed, from %d to %d", len(s.newest), s.newest[0].Sequence, s.newest[len(s.newest)-1].Sequence)
+	if len(s.newest) != listed {
+		t.Fatalf("%d are listed, want %d", len(s.newest), listed)
+	}
+	for i, letter := range s.newest {
+		if want := event.Sequence(2*listed + 1 + i); letter.Sequence != want {
+			t.Fatalf("number %d of the list is event %d, want %d", i, letter.Sequence, want)
+		}
+		if letter.Event != nil {
+			t.Fatalf("the list keeps event %d in memory", letter.Sequence)
+		}
 	}
 }
 

@@ -119,8 +119,14 @@ func TestAppendLeavesWhatWasThereAtAnyCrashPoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	crashes(t, noted(d), func(files map[string]string, done bool) error {
-		if got := files["a"]; !strings.HasPrefix(got, first) || len(got) > len(first+second) || done && got != first+second {
-			return errors.New("the file holds " + got)
+		got := files["a"]
+		switch {
+		case !strings.HasPrefix(got, first):
+			return errors.New("what was there is gone: " + got)
+		case len(got) > len(first+second):
+			return errors.New("more is there than was appended: " + got)
+		case done && got != first+second:
+			return errors.New("what was appended is not there: " + got)
 		}
 		return nil
 	})

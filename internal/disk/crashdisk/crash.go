@@ -155,6 +155,13 @@ func (s *state) unsynced() (list []pending) {
 	return list
 }
 
+// Killed returns the crash at e that takes only the process: the next one sees
+// all that was done, and what was not synced is still not durable.
+func (e Entry) Killed() Crash {
+	m, n := len(e.state.moves), len(e.state.unsynced())
+	return Crash{state: e.state, moves: all(m), changes: all(n), torn: -1, killed: true}
+}
+
 // Crashes returns every way in which a crash at e may leave the disk, or limit
 // of them if there are more: a kill of the process, nothing that was not synced,
 // all data without the names, and others at random; a few are all at random.
@@ -172,9 +179,7 @@ func (e Entry) Crashes(limit int, random *rand.Rand) []Crash {
 	}
 	certain := min(2, len(list)) // nothing, and all data without the names
 	if m+n > 0 {
-		c := whole
-		c.moves, c.changes, c.killed = all(m), all(n), true
-		list = slices.Insert(list, 0, c)
+		list = slices.Insert(list, 0, e.Killed())
 		certain++
 	}
 	if slices.ContainsFunc(e.state.moves, func(m move) bool { return m.from != "" && m.to != "" }) {
