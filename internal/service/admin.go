@@ -14,18 +14,21 @@ import (
 	"miniblog/internal/web"
 )
 
-// addAdminRoutes adds the routes for operators and probes to mux, and profiles
-// if only those can reach it. They are on ADMIN_ADDR where that is set, which
-// neither an ingress nor a NodePort leads to, and else on ADDR.
-func (s *server) addAdminRoutes(mux *http.ServeMux, profiles bool) {
-	mux.Handle("GET /healthz", web.Handler(s.healthz))
-	mux.Handle("GET /readyz", web.Handler(s.readyz))
-	mux.Handle("GET /metrics", promhttp.Handler())
-	if profiles {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+// adminRoutes are the routes for operators and probes, with profiles if only
+// those can reach them. They are on ADMIN_ADDR where that is set, which neither
+// an ingress nor a NodePort leads to, and else on ADDR.
+func (s *server) adminRoutes(profiles bool) map[string]http.Handler {
+	routes := map[string]http.Handler{
+		"GET /healthz": web.Handler(s.healthz),
+		"GET /readyz":  web.Handler(s.readyz),
+		"GET /metrics": promhttp.Handler(),
 	}
+	if profiles {
+		routes["GET /debug/pprof/"] = http.HandlerFunc(pprof.Index)
+		routes["GET /debug/pprof/profile"] = http.HandlerFunc(pprof.Profile)
+		routes["GET /debug/pprof/trace"] = http.HandlerFunc(pprof.Trace)
+	}
+	return routes
 }
 
 // healthz fails where only a restart helps.

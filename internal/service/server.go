@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,18 +31,25 @@ type server struct {
 func newServer(svc *Service, addrs addresses, log *slog.Logger) *server {
 	s := &server{service: svc, log: log}
 	public, admin := http.NewServeMux(), http.NewServeMux()
-	for pattern, handler := range svc.Routes {
-		public.Handle(pattern, handler)
-	}
+	routes := addRoutes(public, svc.Routes)
 	if addrs.admin == "" {
-		s.addAdminRoutes(public, isLoopback(addrs.public))
+		routes = append(routes, addRoutes(public, s.adminRoutes(isLoopback(addrs.public)))...)
 	} else {
-		s.addAdminRoutes(admin, true)
+		routes = append(routes, addRoutes(admin, s.adminRoutes(true))...)
 	}
+	log.Debug("routes", "patterns", routes)
 	s.http = s.newHTTP(web.Chain(public, s.lastAnswer, web.AllowHosts(addrs.hosts), web.AllowOrigins(svc.Origins), web.Observe))
 	s.http.ConnState = s.track
 	s.admin = s.newHTTP(web.Chain(admin, web.Observe))
 	return s
+}
+
+// addRoutes adds routes to mux and returns their patterns.
+func addRoutes[H http.Handler](mux *http.ServeMux, routes map[string]H) []string {
+	for pattern, handler := range routes {
+		mux.Handle(pattern, handler)
+	}
+	return slices.Sorted(maps.Keys(routes))
 }
 
 // newHTTP returns a server with the limits that every server has.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"miniblog/test/openapi"
 )
 
 // API is where a client of the blog finds the services.
@@ -73,7 +75,8 @@ var client = &http.Client{
 }
 
 // Send sends a request and reads the answer, whatever its status. header is
-// names and values in turn.
+// names and values in turn. An answer of one of our processes that
+// docs/api/openapi.yaml does not describe fails the test.
 func Send(ctx context.Context, method, url, body string, header ...string) (*Answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -91,6 +94,7 @@ func Send(ctx context.Context, method, url, body string, header ...string) (*Ans
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: the answer was cut off: %w", method, url, err)
 	}
+	checkAnswer(request, openapi.Answer{Status: response.StatusCode, Header: response.Header, Body: text})
 	return &Answer{response.StatusCode, response.Header, text}, nil
 }
 

@@ -3,8 +3,10 @@ package harness
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -72,6 +74,7 @@ func NewProcess(t testing.TB, program, name string, env map[string]string) *Proc
 		p.env = append(p.env, name+"="+value)
 	}
 	slices.Sort(p.env)
+	atAddress.Store(address, p)
 	t.Cleanup(p.finish)
 	return p
 }
@@ -226,11 +229,9 @@ func (p *Process) MustBeAlive() {
 
 // finish ends the process at the end of the test.
 func (p *Process) finish() {
+	atAddress.Delete(strings.TrimPrefix(p.URL, "http://"))
 	p.Kill()
-	output, err := os.ReadFile(p.output)
-	if err != nil {
-		return // it was never started
-	}
+	output := p.Output()
 	for line := range bytes.Lines(output) {
 		for _, bad := range []string{"panicked", "panic: ", "DATA RACE", "fatal error"} {
 			if bytes.Contains(line, []byte(bad)) {
@@ -243,12 +244,19 @@ func (p *Process) finish() {
 	}
 }
 
+// Output returns what the process has written so far, in all its lives.
+func (p *Process) Output() []byte {
+	p.t.Helper()
+	text, err := os.ReadFile(p.output)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was never started
+		p.t.Error(err)
+	}
+	return text
+}
+
 // tail returns the end of what the process wrote.
 func (p *Process) tail() string {
-	text, err := os.ReadFile(p.output)
-	if err != nil {
-		return err.Error()
-	}
+	text := p.Output()
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-shownLines):], "\n")
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"miniblog/test/openapi"
 )
 
 // StreamEvent is one server-sent event.
@@ -20,6 +22,7 @@ type Stream struct {
 	mu     sync.Mutex
 	events []StreamEvent
 	text   strings.Builder // everything, as it came
+	check  func(StreamEvent)
 	ended  chan struct{}
 	err    error // why it ended, nil if it ended as it should; once ended is closed
 }
@@ -41,7 +44,9 @@ func Follow(t testing.TB, url string) *Stream {
 		body, _ := io.ReadAll(response.Body)
 		t.Fatalf("%s answered %d %s", url, response.StatusCode, body)
 	}
-	s := &Stream{ended: make(chan struct{})}
+	answer := openapi.Answer{Status: response.StatusCode, Header: response.Header}
+	checkAnswer(request, answer)
+	s := &Stream{ended: make(chan struct{}), check: func(e StreamEvent) { checkStreamEvent(request, answer, e) }}
 	go s.read(response.Body)
 	t.Cleanup(func() {
 		cancel()
@@ -75,6 +80,7 @@ func (s *Stream) read(body io.Reader) {
 			e.Data = value
 		case "":
 			if value == "" && e != (StreamEvent{}) {
+				s.check(e)
 				s.events = append(s.events, e)
 				e = StreamEvent{}
 			}
