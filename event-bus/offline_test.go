@@ -56,9 +56,9 @@ func fill(t testing.TB, dir string, batches ...int) (lines string) {
 	}
 	defer log.Close()
 	for _, n := range batches {
-		var batch [][]byte
+		var batch []event.Line
 		for i := range n {
-			line, err := event.AppendLine(nil, &event.Event{SpecVersion: "1.0", ID: event.NewID(), Source: "/s", Type: "T",
+			line, err := event.NewLine(&event.Event{SpecVersion: "1.0", ID: event.NewID(), Source: "/s", Type: "T",
 				Time: "2026-11-20T15:00:00Z", Data: fmt.Appendf(nil, `{"n":%d}`, i)})
 			if err != nil {
 				t.Fatal(err)

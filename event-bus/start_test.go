@@ -197,9 +197,9 @@ func TestStopUnderLoadIsFairToEveryPublisher(t *testing.T) {
 	close(publications)
 	there := map[string]int{}
 	err := eventlog.Check(b.dir, io.Discard, func(batch eventlog.Batch) error {
-		for line := range batch.Lines() {
-			id, _ := event.ReadID(line)
-			there[string(id)]++
+		for text := range batch.Lines() {
+			line, _ := event.ReadLine(text)
+			there[string(line.ID())]++
 		}
 		return nil
 	})

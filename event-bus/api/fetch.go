@@ -264,14 +264,14 @@ func pause(ctx context.Context, d time.Duration) {
 
 // appendServerSent writes events as the HTML standard has them (section 9.2.5).
 func appendServerSent(part []byte, b eventlog.Batch) ([]byte, error) {
-	for line := range b.Lines() {
-		head, ok := event.ReadHead(line)
+	for text := range b.Lines() {
+		line, ok := event.ReadLine(text)
 		if !ok {
 			return part, fmt.Errorf("an event at or after %d is not in the log's own form", b.First)
 		}
 		part = append(part, "id: "...)
-		part = head.Sequence.Append(part)
-		part = append(append(append(part, "\ndata: "...), line...), "\n\n"...)
+		part = line.Sequence().Append(part)
+		part = append(append(append(part, "\ndata: "...), text...), "\n\n"...)
 	}
 	return part, nil
 }

@@ -33,17 +33,18 @@ func wantRefusal(t *testing.T, err error) {
 
 // wantLine holds that an event that is taken has a line that the log can
 // keep and every reader can use.
-func wantLine(t *testing.T, line []byte) {
+func wantLine(t *testing.T, taken event.Line) {
 	t.Helper()
+	line := taken.Text()
 	if !jsontext.Value(line).IsValid() || bytes.ContainsAny(line, "\r\n") || len(line) > web.MaxBody {
 		t.Fatalf("the line is %q", line)
 	}
-	head, ok := event.ReadHead(line)
-	if !ok || len(head.ID) == 0 || len(head.ID) > event.MaxID || len(head.Type) == 0 {
+	head, ok := event.ReadLine(line)
+	if !ok || len(head.ID()) == 0 || len(head.ID()) > event.MaxID || len(head.Type()) == 0 || !bytes.Equal(head.ID(), taken.ID()) {
 		t.Fatalf("the head of %q is %+v", line, head)
 	}
 	e, err := event.ParseLine(line)
-	if err != nil || e.ID != string(head.ID) || e.SpecVersion != "1.0" || e.Source == "" || e.Time == "" {
+	if err != nil || e.ID != string(head.ID()) || e.SpecVersion != "1.0" || e.Source == "" || e.Time == "" {
 		t.Fatalf("%q is read as %+v, %v", line, e, err)
 	}
 }
@@ -112,7 +113,7 @@ func FuzzBinaryMode(f *testing.F) {
 			wantRefusal(t, err)
 			return
 		}
-		line, err := appendLine(nil, &e)
+		line, err := newLine(&e)
 		if err != nil {
 			wantRefusal(t, err)
 			return

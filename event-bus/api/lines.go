@@ -17,19 +17,19 @@ import (
 
 // readLine reads an event as a line of the log. What was sent as a line is
 // taken as it stands, in body. Its errors are problems.
-func readLine(body []byte) ([]byte, error) {
-	if line, rest, ok := event.TakeLine(body); ok && len(line) <= wire.MaxEvent && len(skipSpace(rest)) == 0 {
+func readLine(body []byte) (event.Line, error) {
+	if line, rest, ok := event.TakeLine(body); ok && len(line.Text()) <= wire.MaxEvent && len(skipSpace(rest)) == 0 {
 		return line, nil
 	}
 	var e event.Event
 	if err := web.DecodeJSON(body, &e); err != nil {
-		return nil, err
+		return event.Line{}, err
 	}
-	return appendLine(make([]byte, 0, envelope+len(e.Data)+len(e.Extensions)), &e)
+	return newLine(&e)
 }
 
 // readLines reads an array of events, as readLine does one.
-func readLines(body []byte) ([][]byte, error) {
+func readLines(body []byte) ([]event.Line, error) {
 	if lines, ok := takeLines(body); ok {
 		return lines, nil
 	}
@@ -40,25 +40,23 @@ func readLines(body []byte) ([][]byte, error) {
 	if len(events) == 0 {
 		return nil, web.NewProblem(http.StatusUnprocessableEntity, "The batch is empty: send at least one event.")
 	}
-	lines := make([][]byte, len(events))
-	all := make([]byte, 0, len(body)+envelope*len(events))
+	lines := make([]event.Line, len(events))
 	for i := range events {
-		start, err := len(all), error(nil)
-		if all, err = appendLine(all, &events[i]); err != nil {
+		var err error
+		if lines[i], err = newLine(&events[i]); err != nil {
 			return nil, at(i, err)
 		}
-		lines[i] = all[start:len(all):len(all)]
 	}
 	return lines, nil
 }
 
 // takeLines cuts an array apart whose events are all lines already, as the
 // blog's services send it.
-func takeLines(body []byte) (lines [][]byte, ok bool) {
+func takeLines(body []byte) (lines []event.Line, ok bool) {
 	rest := skipSpace(body)
 	for before := byte('['); len(rest) > 0 && rest[0] == before; before = ',' {
 		line, after, ok := event.TakeLine(rest[1:])
-		if !ok || len(line) > wire.MaxEvent || len(lines) == wire.MaxBatchEvents {
+		if !ok || len(line.Text()) > wire.MaxEvent || len(lines) == wire.MaxBatchEvents {
 			return nil, false
 		}
 		lines, rest = append(lines, line), after
@@ -97,21 +95,17 @@ func (b *batch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return err
 }
 
-// envelope is about how long a line is without its data, in bytes.
-const envelope = 224
-
-// appendLine checks e, fills in what is missing, and appends it as a line to
-// lines, of which it returns all. Its errors are problems.
-func appendLine(lines []byte, e *event.Event) ([]byte, error) {
+// newLine checks e, fills in what is missing, and writes it as a line. Its
+// errors are problems.
+func newLine(e *event.Event) (event.Line, error) {
 	if err := complete(e); err != nil {
-		return lines, err
+		return event.Line{}, err
 	}
-	start := len(lines)
-	lines, err := event.AppendLine(lines, e)
-	if size := len(lines) - start; err == nil && size > wire.MaxEvent { // no subscriber would take it
+	line, err := event.NewLine(e)
+	if size := len(line.Text()); size > wire.MaxEvent { // no subscriber would take it
 		err = web.NewProblem(http.StatusRequestEntityTooLarge, "The event is too large: with its envelope it has %d bytes, and at most %d are allowed.", size, wire.MaxEvent)
 	}
-	return lines, err
+	return line, err
 }
 
 // at says which event of a batch has a problem.

@@ -29,7 +29,7 @@ func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		line, err := appendLine(nil, &e)
+		line, err := newLine(&e)
 		if err != nil {
 			return err
 		}
@@ -49,13 +49,12 @@ func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
 	return a.storeOne(w, r, line)
 }
 
-func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line []byte) error {
-	positions, err := a.log.Append(r.Context(), [][]byte{line})
+func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line event.Line) error {
+	positions, err := a.log.Append(r.Context(), []event.Line{line})
 	if err != nil {
 		return refused(err)
 	}
-	id, _ := event.ReadID(line)
-	return web.WriteJSON(w, http.StatusOK, wire.Receipt{Status: "OK", ID: string(id), Sequence: positions[0].Sequence, Duplicate: positions[0].Duplicate})
+	return web.WriteJSON(w, http.StatusOK, wire.Receipt{Status: "OK", ID: string(line.ID()), Sequence: positions[0].Sequence, Duplicate: positions[0].Duplicate})
 }
 
 // publishBatch stores an array of events, all or none.

@@ -27,20 +27,19 @@ func ReplyPublisher(log *eventlog.Log) func(context.Context, push.Reply) error {
 }
 
 // readReply reads a reply as lines of the log, of the types that it may have.
-func readReply(reply push.Reply) (lines [][]byte, err error) {
+func readReply(reply push.Reply) (lines []event.Line, err error) {
 	if reply.MediaType == wire.Batch {
 		lines, err = readLines(reply.Body)
 	} else {
-		lines = make([][]byte, 1)
+		lines = make([]event.Line, 1)
 		lines[0], err = readLine(reply.Body)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for _, line := range lines {
-		head, _ := event.ReadHead(line)
-		if !slices.Contains(reply.Types, string(head.Type)) {
-			return nil, push.BadReply(fmt.Sprintf("the subscriber may not answer with %.*q: its entry has the replies %q", event.MaxID, head.Type, reply.Types))
+		if !slices.Contains(reply.Types, string(line.Type())) {
+			return nil, push.BadReply(fmt.Sprintf("the subscriber may not answer with %.*q: its entry has the replies %q", event.MaxID, line.Type(), reply.Types))
 		}
 	}
 	return lines, nil

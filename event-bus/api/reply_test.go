@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"miniblog/event-bus/push"
-	"miniblog/internal/event"
 	"miniblog/internal/wire"
 )
 
@@ -88,8 +87,8 @@ func FuzzReply(f *testing.F) {
 			}
 			for _, line := range lines {
 				wantLine(t, line)
-				if head, _ := event.ReadHead(line); string(head.Type) != "R" {
-					t.Errorf("a reply of the type %q is taken", head.Type)
+				if string(line.Type()) != "R" {
+					t.Errorf("a reply of the type %q is taken", line.Type())
 				}
 			}
 		}

@@ -61,12 +61,12 @@ func (s *selection) advance() error {
 func (s *selection) choose(b eventlog.Batch) eventlog.Batch {
 	s.chosen = s.chosen[:0]
 	chosen := eventlog.Batch{First: b.First}
-	for line := range b.Lines() {
+	for text := range b.Lines() {
 		if uint64(chosen.Count) == s.query.limit {
 			break
 		}
-		if head, ok := event.ReadHead(line); ok && s.query.types[string(head.Type)] {
-			s.chosen = append(append(s.chosen, line...), '\n')
+		if line, ok := event.ReadLine(text); ok && s.query.types[string(line.Type())] {
+			s.chosen = append(append(s.chosen, text...), '\n')
 			chosen.Count++
 		}
 	}

@@ -68,8 +68,8 @@ func (s *segment) check(visit func(Batch) error) error {
 			return err
 		}
 		decoded := Batch{b.first, int(b.count), lines}
-		for line := range decoded.Lines() {
-			if head, ok := event.ReadHead(line); !ok || head.Sequence != next {
+		for text := range decoded.Lines() {
+			if line, ok := event.ReadLine(text); !ok || line.Sequence() != next {
 				return s.damage(e.offset, next, errors.New("another event stands in its place"))
 			}
 			next++

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"strconv"
 	"strings"
 
 	"miniblog/internal/event"
@@ -194,11 +193,11 @@ func parseName(name string) (first event.Sequence, sealed, ok bool) {
 			return 0, false, false
 		}
 	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || len(digits) != event.SequenceDigits || n == 0 {
+	first, err := event.ParseSequence(digits)
+	if err != nil || len(digits) != event.SequenceDigits || first == 0 {
 		return 0, false, false
 	}
-	return event.Sequence(n), !active, true
+	return first, !active, true
 }
 
 // Damage is what is wrong with a log that must not be opened: events that were

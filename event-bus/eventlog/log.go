@@ -140,12 +140,12 @@ func (l *Log) loadIDs() error {
 			return err
 		}
 		l.ids.rotate()
-		for line := range b.Lines() {
-			head, ok := event.ReadHead(line)
+		for text := range b.Lines() {
+			line, ok := event.ReadLine(text)
 			if !ok {
 				return fmt.Errorf("the event after %d is not in the log's own form; restore the log from a backup", b.First-1)
 			}
-			l.ids.add(keyOf(head.ID), head.Sequence)
+			l.ids.add(keyOf(line.ID()), line.Sequence())
 		}
 	}
 }

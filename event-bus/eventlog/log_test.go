@@ -25,10 +25,10 @@ var quiet = slog.New(slog.DiscardHandler)
 // testEvent is an event as Append takes it, and its id.
 type testEvent struct {
 	ID   string
-	Line []byte
+	Line event.Line
 }
 
-func eventLines(es []testEvent) (lines [][]byte) {
+func eventLines(es []testEvent) (lines []event.Line) {
 	for _, e := range es {
 		lines = append(lines, e.Line)
 	}
@@ -38,7 +38,7 @@ func eventLines(es []testEvent) (lines [][]byte) {
 func record(t testing.TB, id, content string) testEvent {
 	t.Helper()
 	e := event.New(id, "/test", "Test", "subject", map[string]string{"content": content})
-	line, err := event.AppendLine(nil, &e)
+	line, err := event.NewLine(&e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +100,11 @@ func readAll(t testing.TB, l *Log, after event.Sequence) (ids []string) {
 
 func checkLine(t testing.TB, line []byte, want event.Sequence) string {
 	t.Helper()
-	head, ok := event.ReadHead(line)
-	if !ok || head.Sequence != want {
+	head, ok := event.ReadLine(line)
+	if !ok || head.Sequence() != want {
 		t.Fatalf("event %d is %q", want, line)
 	}
-	return string(head.ID)
+	return string(head.ID())
 }
 
 func idsOf(rs []testEvent) (ids []string) {
@@ -157,7 +157,7 @@ func TestWhatIsWantedIsRead(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, dir, Options{SegmentBytes: 300 << 10})
 	const events = 1500
-	var stored [][]byte
+	var stored []event.Line
 	for from := 0; from < events; from += 300 {
 		es := records(t, from, 300)
 		mustAppend(t, l, es)
@@ -168,28 +168,28 @@ func TestWhatIsWantedIsRead(t *testing.T) {
 	l = mustOpen(t, dir, Options{}) // which has nothing in memory
 	defer mustClose(t, l)
 	for after := 0; after < events; after += 7 {
-		for _, want := range []int{1, 2, 50, 250, 10 * events} {
+		for _, wanted := range []int{1, 2, 50, 250, 10 * events} {
 			r := l.Reader(event.Sequence(after))
-			r.Want(uint64(want))
+			r.Want(uint64(wanted))
 			b, err := r.Next()
 			if err != nil {
-				t.Fatalf("%d events after %d: %v", want, after, err)
+				t.Fatalf("%d events after %d: %v", wanted, after, err)
 			}
 			if b.First != event.Sequence(after+1) {
-				t.Fatalf("%d events after %d begin with %d", want, after, b.First)
+				t.Fatalf("%d events after %d begin with %d", wanted, after, b.First)
 			}
-			if b.Count == 0 || b.Count > want {
-				t.Fatalf("%d events after %d are %d", want, after, b.Count)
+			if b.Count == 0 || b.Count > wanted {
+				t.Fatalf("%d events after %d are %d", wanted, after, b.Count)
 			}
 			at := after
 			for line := range b.Lines() {
-				if !bytes.Equal(line, stored[at]) {
-					t.Fatalf("%d events after %d: %q stands where %q was stored", want, after, line, stored[at])
+				if want := stored[at].Append(nil, event.Sequence(at+1)); !bytes.Equal(line, want) {
+					t.Fatalf("%d events after %d: %q stands where %q was stored", wanted, after, line, want)
 				}
 				at++
 			}
 			if at != after+b.Count {
-				t.Fatalf("%d events after %d: %d lines for %d events", want, after, at-after, b.Count)
+				t.Fatalf("%d events after %d: %d lines for %d events", wanted, after, at-after, b.Count)
 			}
 			r.Close()
 		}
@@ -216,7 +216,7 @@ func TestConcurrentPublishersKeepTheirOrder(t *testing.T) {
 		wg.Go(func() {
 			last := event.Sequence(0)
 			for i := range 50 {
-				positions, err := l.Append(context.Background(), [][]byte{record(t, fmt.Sprintf("%d-%d", p, i), "x").Line})
+				positions, err := l.Append(context.Background(), []event.Line{record(t, fmt.Sprintf("%d-%d", p, i), "x").Line})
 				if err != nil {
 					t.Errorf("publisher %d, event %d: %v", p, i, err)
 					return
@@ -425,8 +425,13 @@ func TestBatchThatCouldNotBeReadBackIsNotStored(t *testing.T) {
 	l := mustOpen(t, t.TempDir(), Options{})
 	defer mustClose(t, l)
 	half := make([]byte, maxLines/2) // most of it never touched, and so not even in memory
-	copy(half, record(t, "a", "").Line)
-	_, err := l.Append(t.Context(), [][]byte{half, half})
+	copy(half, record(t, "a", "").Line.Text())
+	half[len(half)-1] = '}'
+	line, ok := event.ReadLine(half)
+	if !ok {
+		t.Fatal("it is no line")
+	}
+	_, err := l.Append(t.Context(), []event.Line{line, line})
 	if err == nil {
 		t.Error("a batch that is too large was stored")
 	}

@@ -124,11 +124,11 @@ func (p *promise) kept(l *Log) ([][]byte, error) {
 	}
 	place := map[string]int{} // of each id
 	for i, line := range lines {
-		head, ok := event.ReadHead(line)
-		if !ok || head.Sequence != event.Sequence(i+1) {
+		head, ok := event.ReadLine(line)
+		if !ok || head.Sequence() != event.Sequence(i+1) {
 			return nil, fmt.Errorf("event %d is %.200q", i+1, line)
 		}
-		id := string(head.ID)
+		id := string(head.ID())
 		if before, twice := place[id]; twice {
 			return nil, fmt.Errorf("event %q is there twice, as %d and %d", id, before+1, i+1)
 		}
@@ -140,14 +140,14 @@ func (p *promise) kept(l *Log) ([][]byte, error) {
 			continue
 		}
 		c := p.tried[id]
-		if c == nil || !c.has(line) {
+		if c == nil || !c.has(head) {
 			return nil, fmt.Errorf("event %d was never published: %.200q", i+1, line)
 		}
 	}
 	for i, line := range lines {
 		if i >= len(p.lines) || p.lines[i] == nil {
-			head, _ := event.ReadHead(line)
-			if err := p.whole(p.tried[string(head.ID)], place); err != nil {
+			head, _ := event.ReadLine(line)
+			if err := p.whole(p.tried[string(head.ID())], place); err != nil {
 				return nil, err
 			}
 		}
@@ -156,19 +156,13 @@ func (p *promise) kept(l *Log) ([][]byte, error) {
 }
 
 // has tells whether line is one of the call's events.
-func (c *call) has(line []byte) bool {
+func (c *call) has(line event.Line) bool {
 	for _, r := range c.records {
-		if bytes.Equal(withoutSequence(r.Line), withoutSequence(line)) {
+		if bytes.Equal(r.Line.Append(nil, line.Sequence()), line.Text()) {
 			return true
 		}
 	}
 	return false
-}
-
-func withoutSequence(line []byte) []byte {
-	line = bytes.Clone(line)
-	event.PutSequence(line, 0)
-	return line
 }
 
 // whole tells whether all of the call's events are there, in order.

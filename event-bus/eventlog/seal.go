@@ -134,17 +134,17 @@ func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(cont
 		if _, lines, err = from.readLines(e, lines); err != nil {
 			return err
 		}
-		for line := range (Batch{Text: lines}).Lines() {
-			if head, ok := event.ReadHead(line); !ok || head.Sequence != next {
+		for text := range (Batch{Text: lines}).Lines() {
+			if line, ok := event.ReadLine(text); !ok || line.Sequence() != next {
 				return from.damage(e.offset, next, fmt.Errorf("another event stands in its place"))
 			}
 			next++
-			if len(pending)+len(line) >= frameBytes {
+			if len(pending)+len(text) >= frameBytes {
 				if err := flush(); err != nil {
 					return err
 				}
 			}
-			pending = append(append(pending, line...), '\n')
+			pending = append(append(pending, text...), '\n')
 			count++
 		}
 	}

@@ -57,7 +57,7 @@ func eventWithID(id, data string) testEvent {
 	if data != "" {
 		e.Data = []byte(data)
 	}
-	line, err := event.AppendLine(nil, &e)
+	line, err := event.NewLine(&e)
 	if err != nil {
 		panic(err)
 	}
@@ -77,10 +77,7 @@ func quoted(n int) string {
 
 // append publishes records as one and notes what was said.
 func (w *world) append(records ...testEvent) error {
-	c := &call{}
-	for _, r := range records {
-		c.records = append(c.records, testEvent{r.ID, slices.Clone(r.Line)})
-	}
+	c := &call{records: records}
 	w.disk.Note(noteTried{c})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -90,8 +87,7 @@ func (w *world) append(records ...testEvent) error {
 	}
 	acked := noteAcked{map[event.Sequence][]byte{}}
 	for i, p := range positions {
-		line := slices.Clone(c.records[i].Line)
-		event.PutSequence(line, p.Sequence)
+		line := c.records[i].Line.Append(nil, p.Sequence)
 		if before, twice := acked.lines[p.Sequence]; twice {
 			line = before // the second of two events with one id, and not stored
 		}
@@ -294,8 +290,7 @@ func (w *world) filling(size int) testEvent {
 	id := w.event("").ID
 	for n := max(0, size-250); ; n++ {
 		r := eventWithID(id, quoted(n))
-		line := append(slices.Clone(r.Line), '\n')
-		event.PutSequence(line, w.log.Last()+1)
+		line := append(r.Line.Append(nil, w.log.Last()+1), '\n')
 		if headerSize+len(e.EncodeAll(line, nil)) >= size {
 			return r
 		}

@@ -23,7 +23,7 @@ type Position struct {
 
 // request is one call of Append on its way through the writer.
 type request struct {
-	lines     [][]byte
+	lines     []event.Line
 	keys      []idKey // of the lines' ids
 	size      int     // of the lines with their newlines, in bytes
 	positions []Position
@@ -37,22 +37,20 @@ const groupBytes = 4 << 20
 
 // Append stores events as one, all or none, with sequences that follow one
 // another but for duplicates: an id that is already stored keeps its first
-// sequence. Each is a line of event.AppendLine without a newline; Append puts
-// its sequence in place. It blocks until they are durable. Its errors are
-// ErrFull and ErrReadOnly, wrapped; after ctx's error the events may be stored
-// or not, and the lines must not be touched any more.
-func (l *Log) Append(ctx context.Context, lines [][]byte) ([]Position, error) {
+// sequence. It blocks until they are durable. Its errors are ErrFull and
+// ErrReadOnly, wrapped; after ctx's error the events may be stored or not, and
+// what the lines point into must not be changed any more.
+func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
 	r := &request{lines: lines, keys: make([]idKey, len(lines)), done: make(chan struct{})}
 	for i, line := range lines {
-		id, ok := event.ReadID(line)
-		if !ok {
-			return nil, fmt.Errorf("event %d of %d is not in the log's own form", i+1, len(lines))
+		if len(line.Text()) == 0 {
+			return nil, fmt.Errorf("event %d of %d is no line", i+1, len(lines))
 		}
-		r.keys[i] = keyOf(id)
-		r.size += len(line) + 1
+		r.keys[i] = keyOf(line.ID())
+		r.size += len(line.Text()) + 1
 	}
 	if r.size > maxLines {
 		return nil, fmt.Errorf("a batch of %d bytes is more than the log can hold as one; it takes %d", r.size, maxLines)
@@ -217,8 +215,7 @@ func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
 				q = next
 				d.count++
 				l.ids.add(r.keys[i], q)
-				event.PutSequence(line, q)
-				d.lines = append(append(d.lines, line...), '\n')
+				d.lines = append(line.Append(d.lines, q), '\n')
 			}
 			r.positions[i] = Position{q, stored}
 		}

@@ -88,7 +88,7 @@ func TestEventIsGivenUpAfterTwentyAttempts(t *testing.T) {
 		if err := json.Unmarshal(text, &letter); err != nil {
 			t.Fatalf("%v in %s", err, text)
 		}
-		if head, ok := event.ReadHead(letter.Event); !ok || head.Sequence != 1 || string(head.ID) != letter.ID {
+		if head, ok := event.ReadLine(letter.Event); !ok || head.Sequence() != 1 || string(head.ID()) != letter.ID {
 			t.Errorf("the event is %s", letter.Event)
 		}
 	})

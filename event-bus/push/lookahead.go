@@ -57,19 +57,19 @@ func (l *lookahead) fill() error {
 }
 
 // add moves one event into the window if the subscriber wants it.
-func (l *lookahead) add(line []byte) error {
-	head, ok := event.ReadHead(line)
+func (l *lookahead) add(text []byte) error {
+	line, ok := event.ReadLine(text)
 	if !ok {
 		return fmt.Errorf("event %d is not in the log's own form", l.unread.First)
 	}
-	l.window.read = head.Sequence
-	if len(l.sub.Types) > 0 && !slices.Contains(l.sub.Types, string(head.Type)) {
+	l.window.read = line.Sequence()
+	if len(l.sub.Types) > 0 && !slices.Contains(l.sub.Types, string(line.Type())) {
 		return nil
 	}
-	key := string(head.Subject)
+	key := string(line.Subject())
 	if !l.sub.ordered() {
-		key = head.Sequence.String()
+		key = line.Sequence().String()
 	}
-	l.window.add(&delivery{sequence: head.Sequence, id: string(head.ID), line: bytes.Clone(line), deliveredBefore: untried}, key)
+	l.window.add(&delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), deliveredBefore: untried}, key)
 	return nil
 }

@@ -228,9 +228,9 @@ func TestReplyOfAnEventThatIsDeliveredAgainIsStoredOnce(t *testing.T) {
 	sub.Replies = []string{"R"}
 	store := func(ctx context.Context, _ Reply) error {
 		e := event.New("a reply", "/test", "R", "a", nil)
-		line, err := event.AppendLine(nil, &e)
+		line, err := event.NewLine(&e)
 		if err == nil {
-			_, err = log.Append(ctx, [][]byte{line})
+			_, err = log.Append(ctx, []event.Line{line})
 		}
 		return err
 	}

@@ -37,10 +37,10 @@ func publish(t testing.TB, log *eventlog.Log, subjects ...string) event.Sequence
 
 func publishType(t testing.TB, log *eventlog.Log, typ string, subjects ...string) event.Sequence {
 	t.Helper()
-	var lines [][]byte
+	var lines []event.Line
 	for _, subject := range subjects {
 		e := event.New(event.NewID(), "/test", typ, subject, map[string]string{"id": subject})
-		line, err := event.AppendLine(nil, &e)
+		line, err := event.NewLine(&e)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -97,11 +97,11 @@ func TestDeadLetterHoldsTheBytesThatWereStoredHoweverDeep(t *testing.T) {
 	deep := strings.Repeat("[", 9999) + strings.Repeat("]", 9999)
 	e := event.New("deep", "/test", "T", "a", 0)
 	e.Extensions, e.Data = []byte(`{"note":",\"event\":{}","event":1.50}`), []byte(deep)
-	line, err := event.AppendLine(nil, &e)
+	line, err := event.NewLine(&e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := log.Append(t.Context(), [][]byte{line}); err != nil {
+	if _, err := log.Append(t.Context(), []event.Line{line}); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -113,13 +113,12 @@ func TestDeadLetterHoldsTheBytesThatWereStoredHoweverDeep(t *testing.T) {
 	p.wantCursor("all", 1)
 	p.stop()
 
-	event.PutSequence(line, 1)
 	text, err := os.ReadFile(filepath.Join(dir, "all.dead.ndjson"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	letter, ok := parseDeadLetter(bytes.TrimLeft(text, "\n"))
-	if !ok || letter.Sequence != 1 || letter.ID != "deep" || letter.Answer != `no,"event":` || !bytes.Equal(letter.Event, line) {
+	if !ok || letter.Sequence != 1 || letter.ID != "deep" || letter.Answer != `no,"event":` || !bytes.Equal(letter.Event, line.Append(nil, 1)) {
 		t.Errorf("it is kept as %.400s", text)
 	}
 	s := run(t, log, dir, Subscriber{Name: "all", URL: server.URL}).status("all")

@@ -51,11 +51,11 @@ type Receipt struct {
 // then go together, in one batch: one request and one write to disk for all.
 func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
 	e.Sequence = 0
-	body, err := event.AppendLine(nil, &e) // which our bus takes as it is
+	line, err := event.NewLine(&e) // which our bus takes as it is
 	if err != nil {
 		return Receipt{}, fmt.Errorf("encoding event %s: %w", e.ID, err)
 	}
-	p := &publication{body: body, deadline: time.Now().Add(publishBudget), done: make(chan struct{})}
+	p := &publication{body: line.Text(), deadline: time.Now().Add(publishBudget), done: make(chan struct{})}
 	p.receipt.ID = e.ID
 	if c.outbox.add(p) {
 		go c.send(context.WithoutCancel(ctx))

@@ -241,7 +241,7 @@ func TestEventsAreSentAsLines(t *testing.T) {
 	defer c.Close()
 	publish(t, c, "a")
 	body := <-bodies
-	if line, _, ok := event.TakeLine(body); !ok || len(line) != len(body) {
+	if line, _, ok := event.TakeLine(body); !ok || len(line.Text()) != len(body) {
 		t.Errorf("%s is not taken", body)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // Post returns the data of a PostCreated, or what is wrong with it.
 func (e *Event) Post() (Post, error) {
 	var p Post
+	if cutData(e.Data, postNames[:], &p.ID, &p.Title) {
+		return p, checkID("id of the post", p.ID)
+	}
 	if err := json.Unmarshal(e.Data, &p); err != nil {
 		return p, fmt.Errorf("the data of a %s must be an object with the strings id and title", e.Type)
 	}
@@ -21,8 +24,8 @@ func (e *Event) Post() (Post, error) {
 // it. A content that is not a string is none, and a status that is unknown is
 // pending: such a comment can still be decided on.
 func (e *Event) Comment() (Comment, error) {
-	c, ok := cutComment(e.Data)
-	if ok {
+	var c Comment
+	if cutData(e.Data, commentNames[:], &c.ID, &c.Content, &c.PostID, (*string)(&c.Status)) {
 		err := c.check()
 		return c, err
 	}
@@ -48,18 +51,22 @@ func (e *Event) Comment() (Comment, error) {
 	return c, err
 }
 
-// cutComment reads a comment as this package writes it, unless its text is
-// escaped: what ParseLine is for lines.
-func cutComment(data []byte) (c Comment, ok bool) {
-	if len(data) == 0 || bytes.IndexByte(data, '\\') >= 0 {
-		return c, false
+// The members of a post and of a comment, as this package writes them.
+var (
+	postNames    = [...]string{`{"id":"`, `,"title":"`}
+	commentNames = [...]string{`{"id":"`, `,"content":"`, `,"postId":"`, `,"status":"`}
+)
+
+// cutData reads data that this package wrote, unless something in it is
+// escaped: what a scan is for lines. Without ok the fields are not set.
+func cutData(data []byte, names []string, fields ...*string) (ok bool) {
+	var ends [len(commentNames)]uint32
+	scanStrings(data, 0, names, ends[:], false)
+	if end := int(ends[len(names)-1]); end != len(data)-1 || data[end] != '}' || bytes.IndexByte(data, '\\') >= 0 {
+		return false
 	}
-	rest := string(data) // one copy for all members
-	rest = cutString(rest, `{"id":"`, &c.ID)
-	rest = cutString(rest, `,"content":"`, &c.Content)
-	rest = cutString(rest, `,"postId":"`, &c.PostID)
-	rest = cutString(rest, `,"status":"`, (*string)(&c.Status))
-	return c, rest == "}"
+	cut(string(data), 0, names, ends[:], fields) // one copy for all
+	return true
 }
 
 func (c *Comment) check() error {

@@ -55,7 +55,8 @@ func FuzzComment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e := Event{Type: CommentCreated, Data: data}
 		got, err := e.Comment()
-		fast, ok := cutComment(data)
+		var fast Comment
+		ok := cutData(data, commentNames[:], &fast.ID, &fast.Content, &fast.PostID, (*string)(&fast.Status))
 		if !ok || !e.Data.IsValid() { // the data of an event is valid JSON
 			return
 		}
@@ -68,6 +69,21 @@ func FuzzComment(f *testing.F) {
 		}
 		if err == nil && (got.ID == "" || got.PostID == "" || !got.Status.Decided() && got.Status != Pending) {
 			t.Errorf("%q is taken for %+v", data, got)
+		}
+	})
+}
+
+// FuzzPost is FuzzComment for posts.
+func FuzzPost(f *testing.F) {
+	f.Add([]byte(`{"id":"p","title":"T"}`))
+	f.Add([]byte(`{"id":"p","title":"a \" and a \\"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var fast, want Post
+		if !cutData(data, postNames[:], &fast.ID, &fast.Title) || !jsontext.Value(data).IsValid() {
+			return
+		}
+		if err := json.Unmarshal(data, &want); err != nil || fast != want {
+			t.Errorf("cut %+v out of %q, want %+v, %v", fast, data, want, err)
 		}
 	})
 }

@@ -47,6 +47,14 @@ func (e *Event) decodeMember(dec *jsontext.Decoder, name jsontext.Value) error {
 		}
 	}
 	switch string(name) {
+	case `"traceparent"`, `"tracestate"`:
+		if dec.PeekKind() != '"' { // it is no trace context, and passes through
+			return e.decodeExtension(dec, name)
+		}
+		if string(name) == `"traceparent"` {
+			return decodeString(dec, &e.Traceparent)
+		}
+		return decodeString(dec, &e.Tracestate)
 	case `"specversion"`:
 		return decodeString(dec, &e.SpecVersion)
 	case `"id"`:
@@ -73,16 +81,21 @@ func (e *Event) decodeMember(dec *jsontext.Decoder, name jsontext.Value) error {
 		e.Data = bytes.Clone(value)
 		return err
 	default:
-		if len(e.Extensions) == 0 {
-			e.Extensions = append(e.Extensions, '{')
-		} else {
-			e.Extensions = append(e.Extensions, ',')
-		}
-		e.Extensions = append(append(e.Extensions, name...), ':')
-		value, err := dec.ReadValue() // name is not valid from here on
-		e.Extensions = append(e.Extensions, value...)
-		return err
+		return e.decodeExtension(dec, name)
 	}
+}
+
+// decodeExtension keeps the value that follows name as it is.
+func (e *Event) decodeExtension(dec *jsontext.Decoder, name jsontext.Value) error {
+	if len(e.Extensions) == 0 {
+		e.Extensions = append(e.Extensions, '{')
+	} else {
+		e.Extensions = append(e.Extensions, ',')
+	}
+	e.Extensions = append(append(e.Extensions, name...), ':')
+	value, err := dec.ReadValue() // name is not valid from here on
+	e.Extensions = append(e.Extensions, value...)
+	return err
 }
 
 // decodeString decodes a string; null is an empty one.

@@ -33,6 +33,8 @@ type Event struct {
 	Type        string         `json:"type"`
 	Time        string         `json:"time,omitzero"` // RFC 3339
 	Subject     string         `json:"subject,omitzero"`
+	Traceparent string         `json:"traceparent,omitzero"` // W3C trace context, as CloudEvents'
+	Tracestate  string         `json:"tracestate,omitzero"`  // distributed tracing extension has it
 	Data        jsontext.Value `json:"data,omitzero"`
 	Extensions  jsontext.Value `json:",embed"` // attributes this package does not know
 }
@@ -116,7 +118,8 @@ func DeriveID(parts ...string) string {
 // Reaction makes the event that answers cause. Its id is derived from cause,
 // so that a cause delivered twice has one answer: the id of the cause and what
 // became of it. That says where an event comes from, and next to the cause it
-// takes no room on disk, where the 122 bits of a hash cannot be compressed.
+// takes no room on disk, where the 122 bits of a hash cannot be compressed. It
+// belongs to the trace of its cause.
 func Reaction(cause Event, source, typ, subject string, data Comment) Event {
 	id := cause.ID + "/" + typ
 	switch {
@@ -125,5 +128,7 @@ func Reaction(cause Event, source, typ, subject string, data Comment) Event {
 	case len(id) > MaxID:
 		id = DeriveID(typ, cause.ID)
 	}
-	return New(id, source, typ, subject, data)
+	e := New(id, source, typ, subject, data)
+	e.Traceparent, e.Tracestate = cause.Traceparent, cause.Tracestate
+	return e
 }

@@ -21,6 +21,8 @@ var envelopes = []string{
 	`{"typ\u0065":"T","Type":"U","__proto__":{"a":1},"data_base64":"AA==","e\u0078t":"v","\n":"v"}`,
 	`{"type":null,"id":null,"time":null,"subject":"","data":false,"ext":null}`,
 	`{"sequence":"","type":",\"data\":","source":",\"subject\":\"x\""}`,
+	`{"type":"T","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"a=1,b=\"2\"","ext":"x"}`,
+	`{"type":"T","ext":"x","traceparent":"","tracestate":null,"data":1}`, `{"traceparent":5,"tracestate":{"a":[]},"ext":"x,\"","type":"T"}`,
 	`{"id":1}`, `{"type":{"a":1}}`, `{"sequence":7}`, `{"sequence":"x"}`, `{"type":"a","type":"b"}`, `{"type":"a","typ\u0065":"b"}`,
 	`{"type":"\ud800"}`, "{\"type\":\"\xff\"}", `{"type":"T"`, `{"type":"T"}{}`, `[]`, `null`, `"T"`, ``, `{"data":}`, `{"ext":{"a":1,"a":2}}`,
 }
@@ -45,29 +47,38 @@ func checkEnvelope(t *testing.T, text []byte) {
 	if !jsontext.Value(text).IsValid() {
 		t.Fatalf("%q is not JSON and was taken", text)
 	}
+	said := members(t, text)
+	if e.ID == "" || e.Type == "" {
+		if line, err := NewLine(&e); err == nil {
+			t.Errorf("%q became the line %q", text, line.Text())
+		}
+		e.ID, e.Type = "filled", "in"
+		said["id"], said["type"] = `"filled"`, `"in"`
+	}
 	e.Sequence = 4711
-	line, err := AppendLine(nil, &e)
+	made, err := NewLine(&e)
 	if err != nil {
 		t.Fatalf("%q has no line: %v", text, err)
 	}
+	line := made.Text()
 	if !jsontext.Value(line).IsValid() || bytes.ContainsAny(line, "\r\n") {
 		t.Fatalf("%q became the line %q", text, line)
 	}
-	if want, got := members(t, text), members(t, line); !reflect.DeepEqual(got, want) {
-		t.Errorf("%q became %q: members %v, want %v", text, line, got, want)
+	if got := members(t, line); !reflect.DeepEqual(got, said) {
+		t.Errorf("%q became %q: members %v, want %v", text, line, got, said)
 	}
-	head, ok := ReadHead(line)
-	if ok != (e.ID != "" && e.Type != "") {
-		t.Fatalf("the head of %q is read: %v", line, ok)
+	read, ok := ReadLine(line)
+	if !ok || !reflect.DeepEqual(read, made) {
+		t.Fatalf("%q was made as %+v and is read as %+v, %v", line, made, read, ok)
 	}
-	if ok && (head.Sequence != 4711 || string(head.ID) != e.ID || string(head.Type) != e.Type || string(head.Subject) != e.Subject) {
-		t.Errorf("the head of %q is %+v", line, head)
+	if read.Sequence() != 4711 || string(read.ID()) != e.ID || string(read.Type()) != e.Type || string(read.Subject()) != e.Subject {
+		t.Errorf("the head of %q is %+v", line, read)
 	}
-	PutSequence(line, 4712)
-	if again, _ := ReadHead(line); ok && again.Sequence != 4712 {
-		t.Errorf("the sequence in %q was not put", line)
+	stored := made.Append(nil, 4712)
+	if again, ok := ReadLine(stored); !ok || again.Sequence() != 4712 || !bytes.Equal(again.Append(nil, 4711), line) {
+		t.Errorf("%q is stored as %q", line, stored)
 	}
-	back, err := ParseLine(line)
+	back, err := ParseLine(stored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +118,10 @@ func members(t *testing.T, text []byte) map[string]string {
 		}
 		said[name] = string(value)
 	}
-	for _, name := range []string{"id", "source", "type", "time", "subject"} {
+	for _, name := range []string{"id", "source", "type", "time", "subject", "traceparent", "tracestate"} {
+		if said[name] == `null` && strings.HasPrefix(name, "trace") {
+			continue // it passes through
+		}
 		if said[name] == `""` || said[name] == `null` {
 			delete(said, name)
 		}
@@ -129,12 +143,16 @@ func FuzzTakeLine(f *testing.F) {
 		New("id", "/s", "T", "", 1), New("id", "/é", "T", "\"", 1),
 		{ID: "id", Type: "T", Source: "/s", Time: "2026-11-20T15:00:00+01:00"},
 		{ID: "id", Type: "T", Source: "/s", Time: "now"}, {ID: "id", Type: "T"},
+		{ID: "id", Type: "T", Source: "/s", Time: "2026-11-20T15:00:00Z", Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Tracestate: "a=1", Extensions: jsontext.Value(`{"a":"x","b":"y,"}`), Data: jsontext.Value("[]")},
+		{ID: "id", Type: "T", Source: "/s", Time: "2026-11-20T15:00:00Z", Extensions: jsontext.Value(`{"":"","a":"x","a":"y"}`)},
+		{ID: "id", Type: "T", Source: "/s", Time: "2026-11-20T15:00:00Z", Extensions: jsontext.Value(`{"a":"x","traceparent":"y"}`)},
 		{ID: strings.Repeat("i", MaxID+1), Type: "T", Source: "/s", Time: "2026-11-20T15:00:00Z", Extensions: jsontext.Value(`{"a":1}`)},
 	} {
-		line, err := AppendLine(nil, &e)
+		made, err := NewLine(&e)
 		if err != nil {
 			f.Fatal(err)
 		}
+		line := made.Text()
 		for _, after := range []string{"", ",", `,"a":1}`, "}"} {
 			f.Add(append(bytes.Clone(line), after...))
 		}
@@ -143,7 +161,8 @@ func FuzzTakeLine(f *testing.F) {
 		f.Add(bytes.Replace(line, []byte(`{"id"`), []byte("{\n\"id\""), 1))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		line, rest, ok := TakeLine(text)
+		taken, rest, ok := TakeLine(text)
+		line := taken.Text()
 		if !ok {
 			if len(rest) != len(text) {
 				t.Errorf("%q is no line, and %q is left of it", text, rest)
@@ -157,8 +176,14 @@ func FuzzTakeLine(f *testing.F) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatalf("%q is no event: %v", line, err)
 		}
-		if again, err := AppendLine(nil, &e); err != nil || !bytes.Equal(again, line) {
-			t.Errorf("%q is taken, its line is %q, %v", line, again, err)
+		if again, err := NewLine(&e); err != nil || !reflect.DeepEqual(again, taken) {
+			t.Errorf("%q is taken, its line is %q, %v", line, again.Text(), err)
+		}
+		if read, ok := ReadLine(line); !ok || !reflect.DeepEqual(read, taken) {
+			t.Errorf("%q is taken as %+v and read as %+v, %v", line, taken, read, ok)
+		}
+		if cut, err := taken.Event(); err != nil || !reflect.DeepEqual(cut, e) {
+			t.Errorf("%q is taken as %+v, %v and decoded as %+v", line, cut, err, e)
 		}
 		if e.ID == "" || e.Type == "" || e.Source == "" || e.Time == "" || len(e.ID) > MaxID || len(e.Subject) > MaxID {
 			t.Errorf("%q is taken with something missing or too long: %+v", line, e)
@@ -170,18 +195,20 @@ func FuzzTakeLine(f *testing.F) {
 func TestServicesSendLines(t *testing.T) {
 	created := New(NewID(), "/comments", CommentCreated, NewID(), Comment{ID: NewID(), Content: "<a> \"b\"\n\\ \u2028 é", PostID: NewID(), Status: Pending})
 	moderated := Reaction(created, "/moderation", CommentModerated, created.Subject, Comment{ID: "c"})
-	for _, e := range []Event{created, moderated, New(NewID(), "/posts", PostCreated, "1f2e3d4c", Post{ID: "1f2e3d4c", Title: "title"})} {
-		line, err := AppendLine(nil, &e)
+	traced := created
+	traced.Traceparent, traced.Tracestate, traced.Extensions = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=1", jsontext.Value(`{"datacontenttype":"application/json"}`)
+	for _, e := range []Event{created, moderated, traced, New(NewID(), "/posts", PostCreated, "1f2e3d4c", Post{ID: "1f2e3d4c", Title: "title"})} {
+		line, err := NewLine(&e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, ok := TakeLine(line); !ok {
-			t.Errorf("%s is not taken", line)
+		if _, _, ok := TakeLine(line.Text()); !ok {
+			t.Errorf("%s is not taken", line.Text())
 		}
 	}
 }
 
-func FuzzReadHead(f *testing.F) {
+func FuzzReadLine(f *testing.F) {
 	for _, line := range []string{
 		`{"specversion":"1.0","sequence":"00000000000000000042","id":"x","type":"T","source":"/s","time":"t","subject":"p","data":1}`,
 		`{"specversion":"1.0","sequence":"00000000000000000042","id":"a\"b\\","type":"\u0054","subject":"\ud83d\ude00"}`,
@@ -194,7 +221,7 @@ func FuzzReadHead(f *testing.F) {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		head, ok := ReadHead(line)
+		head, ok := ReadLine(line)
 		if !ok || !jsontext.Value(line).IsValid() {
 			return // of what is not a line nothing is promised but an end
 		}
@@ -202,7 +229,7 @@ func FuzzReadHead(f *testing.F) {
 		if err := json.Unmarshal(line, &e, json.MatchCaseInsensitiveNames(true)); err != nil {
 			return
 		}
-		if string(head.ID) != e.ID || string(head.Type) != e.Type {
+		if string(head.ID()) != e.ID || string(head.Type()) != e.Type {
 			t.Errorf("the head of %q is %+v", line, head)
 		}
 	})
@@ -220,17 +247,17 @@ func TestLineKeepsItsOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Sequence = 42
-	line, err := AppendLine([]byte("before "), &e)
-	want := `before {"specversion":"1.0","sequence":"00000000000000000042","id":"i","type":"T","source":"/s","time":"t","subject":"p","zzz":1,"aaa":{"x":"y"},"data":{"b":1,"a":[ ]}}`
-	if err != nil || string(line) != want {
-		t.Errorf("got  %s, %v\nwant %s", line, err, want)
+	line, err := NewLine(&e)
+	want := `{"specversion":"1.0","sequence":"00000000000000000042","id":"i","type":"T","source":"/s","time":"t","subject":"p","zzz":1,"aaa":{"x":"y"},"data":{"b":1,"a":[ ]}}`
+	if err != nil || string(line.Text()) != want {
+		t.Errorf("got  %s, %v\nwant %s", line.Text(), err, want)
 	}
 }
 
 func TestLineOfWhatIsNotUTF8IsAnError(t *testing.T) {
 	for _, e := range []Event{{ID: "\xff", Type: "T"}, {ID: "1", Type: "\xff"}, {ID: "1", Type: "T", Subject: "a\xc3"}} {
-		if line, err := AppendLine(nil, &e); err == nil {
-			t.Errorf("got %q", line)
+		if line, err := NewLine(&e); err == nil {
+			t.Errorf("got %q", line.Text())
 		}
 	}
 }
@@ -276,6 +303,11 @@ func TestAnswerToAnEventHasOneID(t *testing.T) {
 		"a cause without id":  Reaction(New("", "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
 		"a long id":           Reaction(New(strings.Repeat("l", MaxID), "/comments", CommentCreated, "p", comment), "/moderation", CommentModerated, "p", comment),
 		"its reaction's twin": Reaction(New("", "/moderation", CommentModerated, "p", comment), "/moderation", CommentModerated, "p", comment),
+	}
+	traced := cause
+	traced.Traceparent, traced.Tracestate = "parent", "state"
+	if again := Reaction(traced, "/moderation", CommentModerated, "p", comment); again.Traceparent != "parent" || again.Tracestate != "state" {
+		t.Errorf("the trace of the cause is lost: %+v", again)
 	}
 	if first.ID != "cause/CommentModerated" {
 		t.Errorf("the id is %s", first.ID)

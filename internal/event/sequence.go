@@ -2,7 +2,7 @@ package event
 
 import (
 	"fmt"
-	"strconv"
+	"math"
 )
 
 // Sequence is a position in the log, dense from 1. On the wire it is written
@@ -29,11 +29,25 @@ func (s Sequence) Append(b []byte) []byte {
 
 // ParseSequence reads a sequence with or without its leading zeros.
 func ParseSequence(text string) (Sequence, error) {
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || len(text) > SequenceDigits {
+	s, ok := digits(text)
+	if !ok {
 		return 0, fmt.Errorf("%.40q is not a sequence: it must be a whole number, such as 42", text)
 	}
-	return Sequence(n), nil
+	return s, nil
+}
+
+// digits reads the digits of a sequence; ok is false if they are none, or more
+// than it can be.
+func digits[T string | []byte](text T) (s Sequence, ok bool) {
+	for i := range len(text) {
+		digit := Sequence(text[i] - '0')
+		next := s*10 + digit
+		if digit > 9 || s > math.MaxUint64/10 || next < digit {
+			return 0, false
+		}
+		s = next
+	}
+	return s, len(text) > 0 && len(text) <= SequenceDigits
 }
 
 // MarshalText implements encoding.TextMarshaler.

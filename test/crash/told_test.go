@@ -73,26 +73,26 @@ var seed = maphash.MakeSeed()
 // given sequence, which it returns.
 func (o *told) saw(who string, line []byte, after event.Sequence) event.Sequence {
 	line = bytes.TrimSpace(line)
-	head, ok := event.ReadHead(line)
+	head, ok := event.ReadLine(line)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !ok || head.Sequence != after+1 {
+	if !ok || head.Sequence() != after+1 {
 		o.blameLocked("%s got after event %d: %.120q", who, after, line)
 	}
-	o.tellLocked(head.Sequence, fact{string(head.ID), maphash.Bytes(seed, line), who})
-	return head.Sequence
+	o.tellLocked(head.Sequence(), fact{string(head.ID()), maphash.Bytes(seed, line), who})
+	return head.Sequence()
 }
 
 // deliver notes an event that was pushed.
 func (o *told) deliver(line []byte) {
-	head, ok := event.ReadHead(line)
+	head, ok := event.ReadLine(line)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !ok {
 		o.blameLocked("a subscriber got %.120q", line)
 	}
-	o.tellLocked(head.Sequence, fact{string(head.ID), maphash.Bytes(seed, line), "a subscriber"})
-	o.delivered[head.Sequence] = true
+	o.tellLocked(head.Sequence(), fact{string(head.ID()), maphash.Bytes(seed, line), "a subscriber"})
+	o.delivered[head.Sequence()] = true
 }
 
 // isLog notes the id that the log says it has.
@@ -138,8 +138,8 @@ func (o *told) holds(t *testing.T, lines [][]byte) {
 	place := map[string]int{}
 	batches := map[string][]int{}
 	for i, line := range lines {
-		head, _ := event.ReadHead(line)
-		id := string(head.ID)
+		head, _ := event.ReadLine(line)
+		id := string(head.ID())
 		if before, twice := place[id]; twice {
 			t.Errorf("%s is there twice, as event %d and %d", id, before+1, i+1)
 		}

@@ -339,8 +339,8 @@ func (b *Bus) fetch(w http.ResponseWriter, r *http.Request) {
 	last := event.Sequence(len(b.events))
 	for i := int(min(after, last)); i < len(b.events); i++ {
 		e := b.events[i]
-		body, _ = event.AppendLine(body, &e)
-		body = append(body, '\n')
+		line, _ := event.NewLine(&e)
+		body = append(append(body, line.Text()...), '\n')
 	}
 	log, corrupt := b.log, b.corrupt
 	b.mu.Unlock()
