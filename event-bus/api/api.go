@@ -19,16 +19,33 @@ import (
 	"miniblog/internal/web"
 )
 
+// Log is what the API needs of a log: of one on this machine's disk
+// (eventlog.Log), or of a copy of one that several machines keep.
+type Log interface {
+	ID() string
+	// Last returns the newest sequence that may be read here.
+	Last() event.Sequence
+	// End returns the newest sequence of the whole log: a copy that may be behind
+	// asks before it speaks for the log. Last is End or more when it returns.
+	End(ctx context.Context) (event.Sequence, error)
+	// Beyond returns a channel that is closed once Last is after the sequence.
+	Beyond(after event.Sequence) <-chan struct{}
+	// Append returns once all lines are durable, or none: see eventlog.Log.
+	Append(ctx context.Context, lines []event.Line) ([]eventlog.Position, error)
+	Reader(after event.Sequence) *eventlog.Reader
+	Frames(after event.Sequence, limit uint64) (*eventlog.Frames, error)
+}
+
 // Config is what the API works on. It closes none of it.
 type Config struct {
-	Log      *eventlog.Log
+	Log      Log
 	Pusher   *push.Pusher    // nil: no routes for subscribers
 	Stopping context.Context // ends when the service begins to stop: waits and streams end then
 }
 
 // API answers the routes of the event bus.
 type API struct {
-	log         *eventlog.Log
+	log         Log
 	pusher      *push.Pusher
 	stopping    context.Context
 	batchMemory *semaphore.Weighted

@@ -3,7 +3,9 @@ package api
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -342,4 +344,60 @@ func TestHeadIsAnsweredAtOnce(t *testing.T) {
 			b.send("GET", "/healthz", "").wantJSON(t, http.StatusOK, nil) // on the same connection
 		})
 	}
+}
+
+// After a volume was rolled back the log has its old id and other events, and
+// its readers used to go on in it.
+func TestReaderOfAnotherHistoryIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.post("application/json", `{"type":"T","id":"first"}`)
+	b.post("application/json", `{"type":"T","id":"a&b=ü"}`)
+	b.post("application/json", `{"type":"T","id":"third"}`)
+	b.fill("A", 10)
+	for form, header := range forms {
+		t.Run(form, func(t *testing.T) {
+			for _, query := range []string{"after=2&after-id=other", "after=2&after-id=first&wait=60s", "after=13&after-id=third&wait=60s", "after=14&after-id=x&wait=60s"} {
+				b.send("GET", "/events?limit=1&"+query, "", header...).wantProblem(t, http.StatusConflict, "")
+			}
+			for query, want := range map[string]event.Sequence{"after=2&after-id=a%26b%3D%C3%BC": 3, "after=3&after-id=third": 4, "after=0&after-id=x": 1, "after-id=x": 1, "after=1&after-id=": 2} {
+				wantRanks(t, b.send("GET", "/events?limit=1&"+query, "", header...).ranks(t), want)
+			}
+		})
+	}
+	t.Run("also when nothing is in memory", func(t *testing.T) {
+		b := b.restart()
+		b.send("GET", "/events?after=2&after-id=other", "").wantProblem(t, http.StatusConflict, "")
+		wantRanks(t, b.send("GET", "/events?limit=1&after=2&after-id=a%26b%3D%C3%BC", "").ranks(t), 3)
+	})
+}
+
+// The bus used to look for a type to the end of the log when nobody was there
+// any more to be answered.
+func TestSearchEndsWhenTheReaderLeaves(t *testing.T) {
+	t.Parallel()
+	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if _, err := log.Append(t.Context(), []event.Line{mustLine(t, `{"type":"T"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequestWithContext(left, "GET", "/events?type=Nope", nil)
+	if err := New(Config{Log: log, Stopping: t.Context()}).fetch(httptest.NewRecorder(), r); !errors.Is(err, context.Canceled) {
+		t.Errorf("the search went on to its end: %v", err)
+	}
+}
+
+// mustLine returns a body of POST /events as a line of the log.
+func mustLine(t testing.TB, body string) event.Line {
+	t.Helper()
+	line, err := readLine([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
 }

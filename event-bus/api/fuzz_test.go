@@ -134,7 +134,7 @@ func FuzzQuery(f *testing.F) {
 		f.Add(query, "*;q=0,gzip ; Q=1")
 	}
 	f.Fuzz(func(t *testing.T, text, accepted string) {
-		q, err := parseQuery(text)
+		q, err := parseWanted(text)
 		if err != nil {
 			wantRefusal(t, err)
 		} else if q.limit == 0 || q.wait < 0 || q.wait > wire.MaxWait || q.types[""] {

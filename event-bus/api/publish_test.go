@@ -148,6 +148,28 @@ func TestBatchIsStoredAsOne(t *testing.T) {
 	})
 }
 
+// The CloudEvents extension for distributed tracing is passed on.
+func TestTraceOfAnEventIsKept(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	const parent, state = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "rojo=00f067aa0ba902b7"
+	want := func(form string) {
+		t.Helper()
+		if e := b.newest(); e.Fields["traceparent"] != parent || e.Fields["tracestate"] != state {
+			t.Errorf("%s: stored %v", form, e.Fields)
+		}
+	}
+	member := fmt.Sprintf(`"traceparent":%q,"tracestate":%q`, parent, state)
+	b.post("application/json", `{"type":"T",`+member+`,"data":{}}`)
+	want("one event")
+	b.send("POST", "/events", `[{"type":"T",`+member+`}]`, "Content-Type", wire.Batch).wantJSON(t, http.StatusOK, nil)
+	want("a batch")
+	b.send("POST", "/events", `{}`, "Content-Type", "application/json", "Ce-Specversion", "1.0", "Ce-Type", "T", "Ce-Traceparent", parent, "Ce-Tracestate", state).wantJSON(t, http.StatusOK, nil)
+	want("binary mode")
+	b.post("application/json", strings.TrimSuffix(b.send("GET", "/events?limit=1", "", "Accept", "application/x-ndjson").body, "\n"))
+	want("a line of the log")
+}
+
 func typesOf(events []stored) string {
 	var types []string
 	for _, e := range events {

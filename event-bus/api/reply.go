@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"miniblog/event-bus/eventlog"
 	"miniblog/event-bus/push"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
@@ -15,7 +14,7 @@ import (
 
 // ReplyPublisher is push.Config's Publish: it stores what subscribers answer a
 // push with, checked as the body of POST /events is.
-func ReplyPublisher(log *eventlog.Log) func(context.Context, push.Reply) error {
+func ReplyPublisher(log Log) func(context.Context, push.Reply) error {
 	return func(ctx context.Context, reply push.Reply) error {
 		lines, err := readReply(reply)
 		if err != nil {

@@ -160,6 +160,9 @@ func (l *Log) Last() event.Sequence {
 	return l.durable
 }
 
+// End is Last: what is durable here is the whole log.
+func (l *Log) End(context.Context) (event.Sequence, error) { return l.Last(), nil }
+
 // Failure returns why Append fails until a restart, nil as long as it does not.
 func (l *Log) Failure() error {
 	l.mu.Lock()

@@ -131,25 +131,36 @@ func (l *Log) segmentLocked(sequence event.Sequence) *segment {
 // them from here, all from the same bytes.
 type recent struct {
 	batches []Batch
-	bytes   int
+	frames  [][]byte // of each batch as it is on disk, nil for a large one
+	bytes   int      // of lines
 }
 
 // recentBytes bounds the lines in memory.
 const recentBytes = 4 << 20
 
-func (r *recent) add(b Batch) {
+func (r *recent) add(b Batch, frame []byte) {
 	r.batches = append(r.batches, b)
+	r.frames = append(r.frames, frame)
 	r.bytes += len(b.Text)
 	drop := 0
 	for r.bytes > recentBytes {
 		r.bytes -= len(r.batches[drop].Text)
-		r.batches[drop] = Batch{}
+		r.batches[drop], r.frames[drop] = Batch{}, nil
 		drop++
 	}
-	r.batches = r.batches[drop:]
+	r.batches, r.frames = r.batches[drop:], r.frames[drop:]
 }
 
 func (r *recent) find(sequence event.Sequence) (Batch, bool) {
+	i, ok := r.index(sequence)
+	if !ok {
+		return Batch{}, false
+	}
+	return r.batches[i], true
+}
+
+// index returns which of the batches holds sequence.
+func (r *recent) index(sequence event.Sequence) (i int, ok bool) {
 	lo, hi := 0, len(r.batches)
 	for lo < hi {
 		mid := (lo + hi) / 2
@@ -159,10 +170,35 @@ func (r *recent) find(sequence event.Sequence) (Batch, bool) {
 			hi = mid
 		}
 	}
-	if lo == len(r.batches) || r.batches[lo].First > sequence {
-		return Batch{}, false
+	return lo, lo < len(r.batches) && r.batches[lo].First <= sequence
+}
+
+// smallFrames bounds what is sent from memory, in bytes: more than that is sent
+// from the file, without a copy.
+const smallFrames = 64 << 10
+
+// encoded returns the frames of the events from first to last, nil if they do not
+// begin and end with batches, or are not small. Nobody may write to them.
+func (r *recent) encoded(first, last event.Sequence) (frames []byte) {
+	i, ok := r.index(first)
+	if !ok || r.batches[i].First != first {
+		return nil
 	}
-	return r.batches[lo], true
+	for ; i < len(r.batches) && r.batches[i].Last() <= last; i++ {
+		frame := r.frames[i]
+		if frame == nil || len(frames)+len(frame) > smallFrames {
+			return nil
+		}
+		if frames == nil {
+			frames = frame[:len(frame):len(frame)] // most often the only one
+		} else {
+			frames = append(frames, frame...)
+		}
+		if r.batches[i].Last() == last {
+			return frames
+		}
+	}
+	return nil
 }
 
 // Frames is a run of events as zstd frames that decode to their lines. It holds
@@ -208,12 +244,22 @@ func (l *Log) Frames(after event.Sequence, limit uint64) (*Frames, error) {
 // batch where the run begins or ends within it.
 func (f *Frames) extend(l *Log, last event.Sequence) error {
 	l.mu.Lock()
+	encoded := l.recent.encoded(f.Last+1, last)
+	b, inMemory := l.recent.find(f.Last + 1)
 	s := l.segmentLocked(f.Last + 1)
 	entries, size, end := s.entries, s.size, s.last
 	l.mu.Unlock()
+	if encoded != nil { // who follows the log: no file is touched
+		f.add(piece{bytes: encoded})
+		f.Last = last
+		return nil
+	}
 	i := find(entries, f.Last+1)
 	if entries[i].first <= f.Last || lastOf(entries, i, end) > last {
-		b, err := s.readFrom(entries[i], f.Last+1, last, nil)
+		var err error
+		if !inMemory {
+			b, err = s.readFrom(entries[i], f.Last+1, last, nil)
+		}
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -161,7 +162,7 @@ func (l *Log) commit(group []*request) error {
 	defer l.mu.Unlock()
 	for _, d := range drafts {
 		l.activeLocked().add(d.batch)
-		l.recent.add(Batch{First: d.first, Count: int(d.count), Text: d.lines})
+		l.recent.add(Batch{First: d.first, Count: int(d.count), Text: d.lines}, d.small)
 		l.durable = d.last()
 	}
 	close(l.moved)
@@ -174,6 +175,7 @@ type draft struct {
 	batch
 	lines []byte
 	frame *[]byte // header and data, from dataBuffers
+	small []byte  // a copy of frame that is kept in memory; nil if it is large
 }
 
 // split parts a group of more than most bytes into about as many as there are
@@ -232,6 +234,9 @@ func (d *draft) encode() {
 	data := (*d.frame)[headerSize:]
 	d.dataLen, d.rawLen, d.dataCRC = uint32(len(data)), uint32(len(d.lines)), crc32.Checksum(data, castagnoli)
 	d.put(*d.frame)
+	if len(*d.frame) <= smallFrames {
+		d.small = bytes.Clone(*d.frame)
+	}
 }
 
 // store writes batches to the active segment, at once, and syncs it. After an
