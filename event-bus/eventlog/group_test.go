@@ -48,7 +48,7 @@ func TestMemoryOfNewestBatchesIsBounded(t *testing.T) {
 	text := make([]byte, bytes)
 	batch := func(i int) Batch { return Batch{First: event.Sequence(1 + i*count), Count: count, Text: text} }
 	for i := range 100 {
-		r.add(batch(i))
+		r.add(batch(i), nil)
 		oldest := max(0, i-7)
 		if want := (i + 1 - oldest) * bytes; r.bytes != want {
 			t.Fatalf("after %d batches it says that it holds %d bytes, want %d", i+1, r.bytes, want)
@@ -71,7 +71,7 @@ func TestMemoryOfNewestBatchesIsBounded(t *testing.T) {
 			}
 		}
 	}
-	r.add(Batch{First: batch(100).First, Count: 1, Text: make([]byte, recentBytes+1)})
+	r.add(Batch{First: batch(100).First, Count: 1, Text: make([]byte, recentBytes+1)}, nil)
 	if r.bytes != 0 {
 		t.Errorf("a batch that is too large is kept, with %d bytes", r.bytes)
 	}
