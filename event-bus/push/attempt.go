@@ -100,7 +100,7 @@ func (e *endpoint) deliver(attempt context.Context, d *delivery) outcome {
 	}
 	defer response.Body.Close()
 	o := outcome{verdict: judge(response.StatusCode), status: response.StatusCode}
-	if mediaType := replyType(response); mediaType != "" && o.verdict == delivered && e.publish != nil {
+	if mediaType := replyType(response); mediaType != "" && o.verdict == delivered && e.publish != nil && !d.check {
 		return e.takeReply(ctx, attempt, response, mediaType)
 	}
 	if response.ContentLength != 0 {

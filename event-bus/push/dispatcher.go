@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -87,6 +88,9 @@ func (d *dispatcher) loadPosition() error {
 		d.logger.Warn("the log ends before the cursor: going on from its end", "cursor", p.Cursor, "last", last)
 		p.Cursor = last
 	}
+	if p.LastDelivered > last {
+		p.LastDelivered = 0
+	}
 	if err := d.store.save(p); err != nil {
 		return fmt.Errorf("saving the cursor of subscriber %s: %w", d.sub.Name, err)
 	}
@@ -168,10 +172,9 @@ func (d *dispatcher) advance() {
 	}
 }
 
-// probeDue returns a channel that tells when a subscriber that is down may be
-// tried again.
+// probeDue returns a channel that tells when the next probe may be sent.
 func (d *dispatcher) probeDue() <-chan time.Time {
-	if !d.state.probing() || d.inFlight > 0 {
+	if !d.state.probing() || d.inFlight > 0 || !d.hasProbe() {
 		return nil
 	}
 	return time.After(time.Until(d.state.probeAt))
@@ -206,15 +209,62 @@ func (d *dispatcher) send() {
 // subscriber that is silent may be so on some events only: what it was not asked
 // about yet need not wait.
 func (d *dispatcher) next() *delivery {
-	if d.state.mode == modeSilent {
+	switch d.state.mode {
+	case modeUp:
+		return d.window.take()
+	case modeSilent:
 		if next := d.window.takeUntried(); next != nil {
 			return next
 		}
 	}
-	if d.state.probing() && !d.state.probeIsDue() {
+	if !d.state.probeIsDue() {
 		return nil
 	}
+	return d.probe()
+}
+
+// probe returns what tells most about the subscriber: an event that was not
+// tried yet, else one that it took before, else the one that waits longest.
+func (d *dispatcher) probe() *delivery {
+	if d.state.mode != modeChecking {
+		if next := d.window.takeUntried(); next != nil {
+			return next
+		}
+	}
+	if len(d.window.outstanding) > 0 {
+		if again := d.lastDelivered(); again != nil {
+			return again
+		}
+	}
 	return d.window.take()
+}
+
+// hasProbe tells whether probe would return something.
+func (d *dispatcher) hasProbe() bool {
+	return len(d.window.ready) > 0 || d.position.LastDelivered != 0 && len(d.window.outstanding) > 0
+}
+
+// lastDelivered returns the event that was delivered last, nil if there is none.
+// Sent once more it looks as if its answer had been lost: it comes after nothing
+// newer of its subject.
+func (d *dispatcher) lastDelivered() *delivery {
+	if d.position.LastDelivered == 0 {
+		return nil
+	}
+	reader := d.config.Log.Reader(d.position.LastDelivered - 1)
+	defer reader.Close()
+	b, err := reader.Next()
+	if err == nil {
+		for text := range b.Lines() {
+			line, ok := event.ReadLine(text)
+			if !ok || line.Sequence() != d.position.LastDelivered || !d.sub.wants(string(line.Type())) {
+				break
+			}
+			return &delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), check: true}
+		}
+	}
+	d.position.LastDelivered = 0
+	return nil
 }
 
 // attemptAll makes one attempt after the other until there are no more. It

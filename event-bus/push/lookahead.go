@@ -3,7 +3,6 @@ package push
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
@@ -63,7 +62,7 @@ func (l *lookahead) add(text []byte) error {
 		return fmt.Errorf("event %d is not in the log's own form", l.unread.First)
 	}
 	l.window.read = line.Sequence()
-	if len(l.sub.Types) > 0 && !slices.Contains(l.sub.Types, string(line.Type())) {
+	if !l.sub.wants(string(line.Type())) {
 		return nil
 	}
 	key := string(line.Subject())

@@ -8,25 +8,40 @@
 // What a subscriber does about an event is its answer's body (reply.go): that is
 // stored before the event counts as delivered.
 //
-// A subscriber is in one of five modes (state.go):
+// Who is to blame when an event is not taken (5xx, 3xx, a connection that is cut
+// off, no answer in time)? The event, if another got through since it was tried
+// before: that is an attempt, and after the last one the event is a dead letter. If
+// none did, the subscriber: it is probed for as long as it takes, and no attempt is
+// counted. So that an event that is alone in its subject, or in the log, is not
+// tried for ever, the event that was delivered last is sent once more before a
+// retry when there was nothing else to tell: if that is taken, the retry counts. A
+// subscriber to which nothing was ever delivered is never to be told from one that
+// fails: its events wait.
+//
+// A subscriber is in one of these modes (state.go):
 //
 //	mode       what is sent                       what ends it                        and then it is
-//	up         whatever is ready, 16 at once      no connection; or one is cut off    down
-//	                                              before an answer, and nothing got
-//	                                              through since the event was tried
+//	up         whatever is ready, 16 at once      a retry with nothing to tell        checking
+//	                                              no connection; or one is cut off,   down
+//	                                              and nothing got through
 //	                                              the same, without an answer in time silent
-//	down       one probe, each after a longer     an answer                           up
-//	           wait                               a probe without an answer in time   silent
-//	silent     as down, but what was not tried    an answer                           up
-//	           yet is a probe at once             a probe that is cut off             down
+//	                                              the same, refused twice             failing
+//	checking   the last delivered event           an event is taken                   up
+//	                                              it is not                           down, silent, failing
+//	down       one probe, each after a longer     an event is taken, or rejected      up
+//	           wait                               a probe fails in another way        silent, failing
+//	silent     as down, but what was not tried    as down                             up, down, failing
+//	           yet is a probe at once
+//	failing    as down                            an event is taken                   up
+//	                                              a probe fails in another way        down, silent
 //	any        as above                           an answer 410                       stopped
 //	stopped    nothing, also after a restart      a replay                            replaying
 //	any        as above                           a replay                            replaying
 //	replaying  nothing                            what was under way has come back    up
 //
-// People are told up, down (silent is one kind of it) or stopped; or broken,
-// which is the log's fault in whatever mode: it cannot be read further
-// (lookahead.go).
+// People are told up (checking is one kind of it), down (so is silent), failing or
+// stopped; or broken, which is the log's fault in whatever mode: it cannot be read
+// further (lookahead.go).
 package push
 
 import (
@@ -109,7 +124,7 @@ type Status struct {
 	Ordered         bool           `json:"ordered"`
 	Cursor          event.Sequence `json:"cursor"`
 	Lag             uint64         `json:"lag"`   // events between the cursor and the end of the log
-	State           string         `json:"state"` // up, down, stopped (by its 410) or broken (the log cannot be read)
+	State           string         `json:"state"` // up, down, failing, stopped (by its 410) or broken (the log cannot be read)
 	LastError       string         `json:"lastError,omitzero"`
 	DeadLetterCount int            `json:"deadLetterCount"`
 	DeadLetters     []DeadLetter   `json:"deadLetters"` // the newest

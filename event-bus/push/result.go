@@ -27,50 +27,93 @@ func (d *dispatcher) handle(ctx context.Context, r result) {
 	if r.verdict != delivered {
 		d.lastError = fmt.Sprintf("event %d: %s", r.delivery.sequence, describe(r.outcome))
 	}
+	if r.delivery.check {
+		d.handleCheck(r)
+		return
+	}
 	if r.verdict != unreachable {
 		d.window.suspect(r.delivery, r.verdict == cut)
 	}
 	switch r.verdict {
 	case delivered:
-		d.answered()
+		d.took()
 		d.deliveredCount++
+		d.position.LastDelivered = r.delivery.sequence
 		d.window.finish(r.delivery)
-	case refused:
-		d.answered()
-		d.countAttempt(ctx, r)
 	case notStored: // which is neither the event's fault nor the subscriber's
-		d.answered()
+		d.took()
 		d.retryLater(ctx, r.delivery, d.backoff.wait(r.delivery.unstored))
 		r.delivery.unstored++
-	case rejected, badReply:
-		d.answered()
+	case badReply:
+		d.took()
+		r.delivery.attempts++
+		d.giveUp(ctx, r)
+	case rejected:
+		if d.state.answered() {
+			d.logger.Info("the subscriber is back")
+		}
 		r.delivery.attempts++
 		d.giveUp(ctx, r)
 	case gone:
 		d.stop(r)
+		d.window.release(r.delivery)
 	case unreachable:
-		d.unanswered(modeDown, r)
+		d.failed(modeDown, r)
 		r.delivery.deliveredBefore = untried // it never got there
 		d.window.release(r.delivery)
 	case silent:
-		d.noAnswer(ctx, modeSilent, r)
+		d.notTaken(ctx, modeSilent, r)
 	case cut:
-		d.noAnswer(ctx, modeDown, r)
+		d.notTaken(ctx, modeDown, r)
+	case refused:
+		d.notTaken(ctx, modeFailing, r)
 	}
 	d.advance()
 }
 
-// noAnswer blames the event if others got through since it was first tried, and
-// the subscriber if none did.
-func (d *dispatcher) noAnswer(ctx context.Context, to mode, r result) {
-	toBlame := d.deliveredCount != r.delivery.deliveredBefore
-	if !toBlame || d.state.probing() {
-		d.unanswered(to, r)
+// handleCheck acts on what became of the event that was delivered last and was
+// sent once more. Its reply, if any, is not wanted.
+func (d *dispatcher) handleCheck(r result) {
+	switch r.verdict {
+	case delivered:
+		d.took()
+		d.deliveredCount++
+	case gone:
+		d.stop(r)
+	case unreachable, cut:
+		d.failed(modeDown, r)
+	case silent:
+		d.failed(modeSilent, r)
+	case rejected: // it bears no repetition, and so tells nothing
+		d.position.LastDelivered = 0
+		d.failed(modeFailing, r)
+	default:
+		d.failed(modeFailing, r)
 	}
-	if toBlame {
+}
+
+// notTaken blames the event if others got through since it was first tried, and
+// the subscriber if none did. A first refusal blames nobody yet: its subject
+// waits, and what else is sent will tell.
+func (d *dispatcher) notTaken(ctx context.Context, to mode, r result) {
+	first := !r.delivery.failed
+	r.delivery.failed = true
+	takes := d.state.mode == modeUp || d.state.mode == modeChecking
+	switch {
+	case d.deliveredCount != r.delivery.deliveredBefore:
+		if !takes {
+			d.failed(to, r)
+		}
 		d.countAttempt(ctx, r)
-	} else {
-		d.window.release(r.delivery)
+	case r.verdict == refused && first && takes:
+		d.retryLater(ctx, r.delivery, max(d.backoff.wait(0), r.retryAfter))
+	default:
+		d.failed(to, r)
+		if r.retryAfter > 0 {
+			d.retryLater(ctx, r.delivery, r.retryAfter)
+		} else {
+			d.window.release(r.delivery)
+		}
 	}
 }
 
@@ -106,10 +149,16 @@ func (d *dispatcher) retryLater(ctx context.Context, del *delivery, wait time.Du
 }
 
 // retry lets a lane go on after its wait, unless a replay has begun meanwhile.
+// If nothing got through since its event was tried, a check comes first: it tells
+// whether the event is to blame.
 func (d *dispatcher) retry(del *delivery) {
-	if d.window.lanes[del.lane.key] == del.lane {
-		d.window.release(del)
+	if d.window.lanes[del.lane.key] != del.lane {
+		return
 	}
+	if del.failed && del.deliveredBefore == d.deliveredCount && d.position.LastDelivered != 0 {
+		d.state.check()
+	}
+	d.window.release(del)
 }
 
 // giveUp makes a dead letter of a delivery and lets its subject go on. While
@@ -130,17 +179,17 @@ func (d *dispatcher) giveUp(ctx context.Context, r result) {
 	d.save()
 }
 
-// answered: the subscriber is there.
-func (d *dispatcher) answered() {
-	if d.state.answered() {
+// took: the subscriber takes events.
+func (d *dispatcher) took() {
+	if d.state.took() {
 		d.logger.Info("the subscriber is back")
 	}
 }
 
-// unanswered pauses all lanes; the next attempt is a probe.
-func (d *dispatcher) unanswered(to mode, r result) {
-	if d.state.unanswered(to, d.inFlight == 0, d.backoff) {
-		d.logger.Warn("the subscriber is down: its events wait", "error", describe(r.outcome))
+// failed pauses all lanes; the next attempt is a probe.
+func (d *dispatcher) failed(to mode, r result) {
+	if d.state.failed(to, d.inFlight == 0, r.retryAfter, d.backoff) {
+		d.logger.Warn("the subscriber is "+d.state.name()+": its events wait", "error", describe(r.outcome))
 	}
 }
 
@@ -149,6 +198,5 @@ func (d *dispatcher) stop(r result) {
 	d.logger.Warn("the subscriber answered 410: it gets nothing more until a replay is asked for", "sequence", r.delivery.sequence)
 	d.state.askedToStop()
 	d.position.Stopped = true
-	d.window.release(r.delivery)
 	d.save()
 }

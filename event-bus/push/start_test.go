@@ -244,6 +244,17 @@ func (r *receiver) wantOnce(want ...event.Sequence) {
 	}
 }
 
+// wantEach checks that these were taken, in any order, and no others. While an
+// event is stuck the last delivered one may come again.
+func (r *receiver) wantEach(want ...event.Sequence) {
+	r.t.Helper()
+	got := r.got()
+	slices.Sort(got)
+	if got = slices.Compact(got); !slices.Equal(got, want) {
+		r.t.Errorf("got %d, want %d", got, want)
+	}
+}
+
 // running is a pusher that runs.
 type running struct {
 	*Pusher

@@ -12,18 +12,20 @@ type mode int
 
 const (
 	modeUp        mode = iota // everything that is ready
+	modeChecking              // the last delivered event once more: can the subscriber take anything?
 	modeDown                  // one probe at a time, each after a longer wait
 	modeSilent                // as down, but events that were not tried yet are probes that need not wait
+	modeFailing               // as down, but it answers, and refuses everything
 	modeStopped               // nothing until a replay is asked for
 	modeReplaying             // nothing until what is under way has come back
 )
 
 // state is a mode with what belongs to it. Its methods are the transitions
-// that the package comment draws; each tells whether the mode has changed.
+// that the package comment draws; each tells whether the name has changed.
 type state struct {
 	mode         mode
-	failedProbes int            // down and silent: in a row
-	probeAt      time.Time      // down and silent: not before
+	failedProbes int            // in a row
+	probeAt      time.Time      // while probing: not before
 	replayAfter  event.Sequence // replaying: where it will begin
 }
 
@@ -32,6 +34,8 @@ func (s *state) name() string {
 	switch s.mode {
 	case modeDown, modeSilent:
 		return "down"
+	case modeFailing:
+		return "failing"
 	case modeStopped:
 		return "stopped"
 	default:
@@ -40,8 +44,8 @@ func (s *state) name() string {
 }
 
 // probing tells whether one event at a time is sent, to find out whether the
-// subscriber is back.
-func (s *state) probing() bool { return s.mode == modeDown || s.mode == modeSilent }
+// subscriber takes it.
+func (s *state) probing() bool { return s.sends() && s.mode != modeUp }
 
 // sends tells whether anything may be sent, sooner or later, without somebody
 // asking for it.
@@ -50,32 +54,49 @@ func (s *state) sends() bool { return s.mode != modeStopped && s.mode != modeRep
 // probeIsDue tells whether the wait before the next probe is over.
 func (s *state) probeIsDue() bool { return time.Until(s.probeAt) <= 0 }
 
-// answered: the subscriber gave an answer, whatever it was.
+// took: the subscriber took an event.
+func (s *state) took() (changed bool) {
+	before := s.name()
+	if s.probing() {
+		*s = state{}
+	}
+	return s.name() != before
+}
+
+// answered: the subscriber said no to an event, for the event's own sake.
 func (s *state) answered() (changed bool) {
-	if !s.probing() {
+	if s.mode != modeDown && s.mode != modeSilent {
 		return false
 	}
 	*s = state{}
 	return true
 }
 
-// unanswered: there was no answer, and nothing tells that one event is to blame.
-// last tells that nothing else is under way: what comes back while something is
-// was sent before the subscriber went down and is no probe.
-func (s *state) unanswered(to mode, last bool, b backoff) (changed bool) {
+// check: an event is about to be tried again, and nothing was taken meanwhile.
+func (s *state) check() {
+	if s.mode == modeUp {
+		*s = state{mode: modeChecking}
+	}
+}
+
+// failed: an event was not taken, and nothing tells that the event is to blame.
+// The next probe waits for atLeast. last tells that nothing else is under way:
+// what comes back while something is was sent before and is no probe.
+func (s *state) failed(to mode, last bool, atLeast time.Duration, b backoff) (changed bool) {
+	before := s.name()
 	switch {
 	case !s.sends():
 		return false
-	case !s.probing():
-		changed = true
+	case s.mode == modeUp, s.mode == modeChecking:
+		s.failedProbes = 0
 	case !last:
 		return false
 	default:
 		s.failedProbes++
 	}
-	s.mode = to // which a later probe may change between down and silent
-	s.probeAt = time.Now().Add(b.wait(s.failedProbes))
-	return changed
+	s.mode = to // a later probe may fail in another way
+	s.probeAt = time.Now().Add(max(atLeast, b.wait(s.failedProbes)))
+	return s.name() != before
 }
 
 // askedToStop: the subscriber answered 410.

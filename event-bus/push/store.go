@@ -25,6 +25,9 @@ type position struct {
 	Cursor      event.Sequence `json:"cursor"` // everything up to here was delivered or is a dead letter
 	Stopped     bool           `json:"stopped,omitzero"`
 	DeadLetters int            `json:"deadLetters,omitzero"`
+
+	// LastDelivered is an event that the subscriber took, 0 if none is known.
+	LastDelivered event.Sequence `json:"lastDelivered,omitzero"`
 }
 
 // DeadLetter is an event that was given up, a line of NAME.dead.ndjson.

@@ -23,6 +23,11 @@ type Subscriber struct {
 	Replies []string `json:"replies"` // types of events that it may answer with
 }
 
+// wants tells whether events of a type are delivered.
+func (s *Subscriber) wants(typ string) bool {
+	return len(s.Types) == 0 || slices.Contains(s.Types, typ)
+}
+
 // ordered tells whether events of one subject are delivered one after the other.
 func (s *Subscriber) ordered() bool { return s.Ordered == nil || *s.Ordered }
 

@@ -22,6 +22,8 @@ type delivery struct {
 	attempts int  // that count
 	unstored int  // how often its reply could not be stored
 	suspect  bool // its connection was cut off when it was last tried
+	failed   bool // it was sent and not taken, whoever is to blame
+	check    bool // it was delivered before, is in no window, and shows only whether the subscriber takes it
 	done     bool
 
 	// deliveredBefore is how many events had been delivered when it was first
