@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"miniblog/internal/event"
 	"miniblog/internal/web"
 	"miniblog/internal/wire"
 )
@@ -38,6 +39,7 @@ func badInput() map[string]map[string]attempt {
 	replay := func(name, body string, status int, field string) attempt {
 		return attempt{"POST", "/subscribers/" + name + "/replay", body, []string{"Content-Type", plain}, status, field}
 	}
+	deep := strings.Repeat("[", event.MaxDepth) + strings.Repeat("]", event.MaxDepth)
 	long, huge := strings.Repeat("x", 129), strings.Repeat("x", 10<<10)
 	return map[string]map[string]attempt{
 		"publish": {
@@ -80,6 +82,11 @@ func badInput() map[string]map[string]attempt {
 			"a name twice, once escaped":   publish(plain, `{"type":"T","typ\u0065":"U"}`, 400, ""),
 			"a name twice in the data":     publish(plain, `{"type":"T","data":{"a":1,"a":2}}`, 400, ""),
 			"nested without end":           publish(plain, `{"type":"T","data":`+strings.Repeat("[", 500_000)+strings.Repeat("]", 500_000)+`}`, 400, ""),
+			"nested too deep":              publish(plain, `{"type":"T","data":`+deep+`}`, 422, ""),
+			"nested too deep, a line":      publish(ce, `{"specversion":"1.0","sequence":"00000000000000000000","id":"i","type":"T","source":"/s","time":"2026-11-20T15:00:00Z","data":`+deep+`}`, 422, ""),
+			"nested too deep, unknown":     publish(ce, `{"type":"T","ext":`+deep+`}`, 422, ""),
+			"nested too deep, binary":      binary(deep, 422, "", "Content-Type", plain),
+			"nested too deep, in a batch":  publish(wire.Batch, `[{"type":"T"},{"type":"T","data":`+deep+`}]`, 422, "1"),
 			"a byte order mark":            publish(plain, "\xef\xbb\xbf{\"type\":\"T\"}", 400, ""),
 			"2 MiB":                        publish(plain, `{"type":"T","data":"`+strings.Repeat("x", 2<<20)+`"}`, 413, ""),
 			"1 MiB and its envelope":       publish(plain, `{"type":"T","data":"`+strings.Repeat("x", 1<<20-30)+`"}`, 413, ""),
@@ -230,4 +237,5 @@ func TestBodiesUpToTheLimitAreStored(t *testing.T) {
 	if first, second, _ := strings.Cut(lines, "\n"); len(first) != web.MaxBody || len(second) != web.MaxBody+1 {
 		t.Errorf("the lines have %d and %d bytes", len(first), len(second)-1)
 	}
+	b.post("application/json", `{"type":"T","data":`+strings.Repeat("[", event.MaxDepth-1)+strings.Repeat("]", event.MaxDepth-1)+`}`)
 }

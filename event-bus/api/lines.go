@@ -147,6 +147,9 @@ func complete(e *event.Event) error {
 			return web.Invalid(f.name, "The %s contains a NUL character, which is not allowed.", f.name)
 		}
 	}
+	if e.TooDeep() {
+		return web.NewProblem(http.StatusUnprocessableEntity, "The event is nested too deep: its JSON may have at most %d levels.", event.MaxDepth)
+	}
 	e.Sequence = 0 // the log's to give
 	return nil
 }

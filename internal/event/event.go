@@ -16,6 +16,10 @@ import (
 // MaxID is the longest id, type, source or subject that is taken in, in bytes.
 const MaxID = 128
 
+// MaxDepth is how many levels the JSON of an event may have, its envelope being
+// the first. Every decoder takes that many, also within a batch or a dead letter.
+const MaxDepth = 1000
+
 // The types of events that the blog itself publishes.
 const (
 	PostCreated      = "PostCreated"      // data: Post
@@ -38,6 +42,9 @@ type Event struct {
 	Data        jsontext.Value `json:"data,omitzero"`
 	Extensions  jsontext.Value `json:",embed"` // attributes this package does not know
 }
+
+// TooDeep tells whether e has more than MaxDepth levels.
+func (e *Event) TooDeep() bool { return deeper(e.Extensions, MaxDepth) || deeper(e.Data, MaxDepth-1) }
 
 // Post is the data of PostCreated.
 type Post struct {

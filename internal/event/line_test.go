@@ -160,6 +160,9 @@ func FuzzTakeLine(f *testing.F) {
 		f.Add(bytes.Replace(line, []byte(`"data":`), []byte(`"data": `), 1))
 		f.Add(bytes.Replace(line, []byte(`{"id"`), []byte("{\n\"id\""), 1))
 	}
+	for _, levels := range []int{MaxDepth - 1, MaxDepth, 9999, 10000} {
+		f.Add([]byte(linePrefix + "00000000000000000042" + `","id":"i","type":"T","source":"s","time":"2026-11-20T15:00:00Z","data":` + nested(levels, "]") + "}"))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		taken, rest, ok := TakeLine(text)
 		line := taken.Text()
@@ -185,10 +188,42 @@ func FuzzTakeLine(f *testing.F) {
 		if cut, err := taken.Event(); err != nil || !reflect.DeepEqual(cut, e) {
 			t.Errorf("%q is taken as %+v, %v and decoded as %+v", line, cut, err, e)
 		}
+		if e.TooDeep() {
+			t.Errorf("%q is taken and too deep", line)
+		}
 		if e.ID == "" || e.Type == "" || e.Source == "" || e.Time == "" || len(e.ID) > MaxID || len(e.Subject) > MaxID {
 			t.Errorf("%q is taken with something missing or too long: %+v", line, e)
 		}
 	})
+}
+
+// nested returns JSON of so many levels whose strings have brackets, too.
+func nested(levels int, text string) string {
+	return strings.Repeat(`["`+text+`",`, levels-1) + `{}` + strings.Repeat("]", levels-1)
+}
+
+// What is taken as a line and what is decoded have the same limit.
+func TestDepthIsCountedFromTheEnvelope(t *testing.T) {
+	for _, levels := range []int{2, MaxDepth - 2, MaxDepth - 1, MaxDepth, MaxDepth + 1, 9998, 9999, 10000, 10001} {
+		for _, text := range []string{"", "[{", `]\"]`, `\\`} {
+			data := nested(levels, text)
+			line := []byte(linePrefix + "00000000000000000042" + `","id":"i","type":"T","source":"s","time":"2026-11-20T15:00:00Z","data":` + data + "}")
+			_, _, taken := TakeLine(line)
+			var e Event
+			err := json.Unmarshal(line, &e)
+			if want := levels < MaxDepth; taken != want || (err == nil && !e.TooDeep()) != want {
+				t.Errorf("data of %d levels: taken %v, decoded %v, too deep %v", levels, taken, err, e.TooDeep())
+			}
+			extended := Event{Extensions: jsontext.Value(`{"ext":` + data + `}`)}
+			if got, want := extended.TooDeep(), levels >= MaxDepth; got != want {
+				t.Errorf("an extension of %d levels is too deep: %v", levels, got)
+			}
+		}
+	}
+	wide := Event{Data: jsontext.Value("[" + strings.Repeat("[{}],", 10*MaxDepth) + "1]")}
+	if wide.TooDeep() {
+		t.Error("what is wide is taken for deep")
+	}
 }
 
 // TestServicesSendLines holds that the blog's own events need no decoding.

@@ -195,10 +195,31 @@ func skipData(b []byte) (rest []byte, ok bool) {
 	s.buffer = *bytes.NewBuffer(b)
 	s.decoder.Reset(&s.buffer)
 	value, err := s.decoder.ReadValue()
-	if err != nil || int(s.decoder.InputOffset()) != len(value) || bytes.IndexByte(value, '\n') >= 0 || bytes.IndexByte(value, '\r') >= 0 {
+	if err != nil || int(s.decoder.InputOffset()) != len(value) || bytes.IndexByte(value, '\n') >= 0 || bytes.IndexByte(value, '\r') >= 0 || deeper(value, MaxDepth-1) {
 		return nil, false
 	}
 	return b[len(value):], true
+}
+
+// deeper tells whether valid JSON has more than the given levels.
+func deeper(value []byte, levels int) bool {
+	if bytes.Count(value, []byte{'['})+bytes.Count(value, []byte{'{'}) <= levels {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '"':
+			i += 1 + quoted(value[i+1:])
+		case '[', '{':
+			if depth++; depth > levels {
+				return true
+			}
+		case ']', '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // skipper checks JSON values; one at a time.
