@@ -82,15 +82,3 @@ func same(t *testing.T, got, want Event) {
 		t.Errorf("read %s (%v), want %s (%v)", a, errA, b, errB)
 	}
 }
-
-func BenchmarkParseLine(b *testing.B) {
-	e := New(NewID(), "/comments", CommentCreated, NewID(), Comment{ID: NewID(), PostID: NewID(), Status: Pending, Content: "Words that a reader of the blog might have written below a post."})
-	line, _ := NewLine(&e)
-	b.SetBytes(int64(len(line.Text())))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := ParseLine(line.Text()); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
