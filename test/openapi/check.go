@@ -28,7 +28,7 @@ func (d *Description) Check(service string, r *http.Request, a Answer) error {
 	if a.Status/100 == 3 && a.Header.Get("Location") != "" {
 		return nil // net/http tidies the path
 	}
-	o := d.find(service, r)
+	o := d.Find(service, r)
 	if o == nil {
 		return d.checkUndescribed(service, r, a)
 	}
@@ -46,7 +46,7 @@ func (d *Description) Check(service string, r *http.Request, a Answer) error {
 
 // CheckItem is Check for one line, or one event, of an answer that goes on.
 func (d *Description) CheckItem(service string, r *http.Request, a Answer, item any) error {
-	o := d.find(service, r)
+	o := d.Find(service, r)
 	if o == nil || o.statuses[strconv.Itoa(a.Status)] == nil {
 		return nil // which Check has said
 	}
