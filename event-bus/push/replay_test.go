@@ -208,15 +208,16 @@ func TestRetryFromBeforeAReplayIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, "the replay to begin", func() (err error) { // what was under way comes again
+	waitFor(t, "the replay to begin, and nothing to be under way", func() (err error) { // what was under way comes again
 		p.look(0, func(d *dispatcher) {
-			if d.state.mode == modeReplaying {
+			if d.state.mode == modeReplaying || d.inFlight > 0 {
 				err = fmt.Errorf("%d are under way", d.inFlight)
+			} else {
+				fail.Store(false) // nothing is refused beside what is taken, and so nothing is sent once more
 			}
 		})
 		return err
 	})
-	fail.Store(false)
 	p.wantCursor("all", last)
 	r.wantAll(1, last)
 	r.wantOneAtATime()
