@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"miniblog/event-bus/api"
 	"miniblog/event-bus/eventlog"
@@ -38,6 +39,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 			return nil, fmt.Errorf("SUBSCRIBERS_FILE=%q: %w", file, err)
 		}
 	}
+	replyOnly := strings.FieldsFunc(env.String("REPLY_ONLY_TYPES", ""), func(c rune) bool { return c == ',' || c == ' ' })
 	if err := env.Err(); err != nil {
 		return nil, nil // Run tells it
 	}
@@ -52,7 +54,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	}
 	slog.Info("the log is open", "log", log.ID(), "last", log.Last(), "subscribers", len(subscribers))
 	return &service.Service{
-		Routes:     api.New(api.Config{Log: log, Pusher: pusher, Stopping: ctx}).Routes(),
+		Routes:     api.New(api.Config{Log: log, Pusher: pusher, Stopping: ctx, ReplyOnly: replyOnly}).Routes(),
 		Origins:    origins,
 		Background: []func(context.Context) error{pusher.Run},
 		Alive:      log.Failure,

@@ -41,6 +41,9 @@ type Config struct {
 	Log      Log
 	Pusher   *push.Pusher    // nil: no routes for subscribers
 	Stopping context.Context // ends when the service begins to stop: waits and streams end then
+	// ReplyOnly are types of events that POST /events refuses with 403: only the
+	// reply of a subscriber that may answer with them brings one.
+	ReplyOnly []string
 }
 
 // API answers the routes of the event bus.
@@ -48,12 +51,13 @@ type API struct {
 	log         Log
 	pusher      *push.Pusher
 	stopping    context.Context
+	replyOnly   []string
 	batchMemory *semaphore.Weighted
 }
 
 // New returns the API of a bus.
 func New(c Config) *API {
-	return &API{log: c.Log, pusher: c.Pusher, stopping: c.Stopping, batchMemory: semaphore.NewWeighted(batchMemory)}
+	return &API{log: c.Log, pusher: c.Pusher, stopping: c.Stopping, replyOnly: c.ReplyOnly, batchMemory: semaphore.NewWeighted(batchMemory)}
 }
 
 // Routes returns the handlers by pattern of http.ServeMux.

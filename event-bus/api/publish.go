@@ -4,6 +4,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,9 +15,6 @@ import (
 	"miniblog/internal/web"
 	"miniblog/internal/wire"
 )
-
-// batchMemory is what all large batches that are being read together may hold.
-const batchMemory = 4 * wire.MaxBatch
 
 // publish stores what it is sent and answers when that is on disk.
 func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
@@ -50,6 +48,9 @@ func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line event.Line) error {
+	if err := a.allowed(line); err != nil {
+		return err
+	}
 	positions, err := a.log.Append(r.Context(), []event.Line{line})
 	if err != nil {
 		return refused(err)
@@ -57,32 +58,53 @@ func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line event.Line) 
 	return web.WriteJSON(w, http.StatusOK, wire.Receipt{Status: "OK", ID: string(line.ID()), Sequence: positions[0].Sequence, Duplicate: positions[0].Duplicate})
 }
 
+// allowed refuses an event of a type that is taken from replies alone.
+func (a *API) allowed(line event.Line) error {
+	if len(a.replyOnly) == 0 || !slices.Contains(a.replyOnly, string(line.Type())) {
+		return nil
+	}
+	p := web.NewProblem(http.StatusForbidden, "Events of the type %q are taken only as the replies of subscribers.", line.Type())
+	p.Field = "type"
+	return p
+}
+
 // publishBatch stores an array of events, all or none.
 func (a *API) publishBatch(w http.ResponseWriter, r *http.Request) error {
-	if weight := r.ContentLength; weight < 0 || weight > web.MaxBody { // up to there it is a body like any other
-		if weight < 0 || weight > wire.MaxBatch {
-			weight = wire.MaxBatch
-		}
-		if err := a.batchMemory.Acquire(r.Context(), weight); err != nil {
+	if r.ContentLength < 0 || r.ContentLength > web.MaxBody {
+		body, release, err := a.readBatch(w, r)
+		if err != nil {
 			return err
 		}
-		defer a.batchMemory.Release(weight)
+		defer release()
+		return a.storeBatch(w, r, body)
 	}
 	buf := batchBodies.Get().(*[]byte)
-	body, _, err := web.ReadBodyInto(*buf, w, r, wire.MaxBatch, wire.Batch)
+	body, _, err := web.ReadBodyInto(*buf, w, r, web.MaxBody, wire.Batch)
 	if err != nil {
 		return err
 	}
+	if err := a.storeBatch(w, r, body); err != nil {
+		return err
+	}
+	*buf = body
+	batchBodies.Put(buf) // and not after an error: the log may still look at it
+	return nil
+}
+
+func (a *API) storeBatch(w http.ResponseWriter, r *http.Request, body []byte) error {
 	lines, err := readLines(body)
 	if err != nil {
 		return err
+	}
+	for i, line := range lines {
+		if err := a.allowed(line); err != nil {
+			return at(i, err)
+		}
 	}
 	positions, err := a.log.Append(r.Context(), lines)
 	if err != nil {
 		return refused(err)
 	}
-	*buf = body
-	batchBodies.Put(buf) // and not after an error: the log may still look at it
 	return web.WriteJSON(w, http.StatusOK, batchAnswer(positions))
 }
 

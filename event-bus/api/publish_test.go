@@ -148,6 +148,23 @@ func TestBatchIsStoredAsOne(t *testing.T) {
 	})
 }
 
+// Where only moderation may say what is approved, nobody else can.
+func TestTypeThatIsForRepliesAloneIsRefused(t *testing.T) {
+	t.Parallel()
+	b := startBus(t, "REPLY_ONLY_TYPES", "CommentModerated")
+	for _, body := range []string{`{"type":"CommentModerated"}`, `{"type":"Comment\u004doderated","data":{}}`} {
+		b.send("POST", "/events", body, "Content-Type", "application/json").wantProblem(t, http.StatusForbidden, "type")
+		b.send("POST", "/events", `[{"type":"Other"},`+body+`]`, "Content-Type", wire.Batch).wantProblem(t, http.StatusForbidden, "1/type")
+	}
+	b.send("POST", "/events", "", "Ce-Specversion", "1.0", "Ce-Type", "Comment%4doderated").wantProblem(t, http.StatusForbidden, "type")
+	line := mustLine(t, `{"type":"CommentModerated"}`)
+	b.send("POST", "/events", string(line.Text()), "Content-Type", wire.Event).wantProblem(t, http.StatusForbidden, "type")
+	if types := typesOf(b.events()); types != "" {
+		t.Errorf("stored are %s", types)
+	}
+	b.post("application/json", `{"type":"Other"}`)
+}
+
 // The CloudEvents extension for distributed tracing is passed on.
 func TestTraceOfAnEventIsKept(t *testing.T) {
 	t.Parallel()

@@ -89,7 +89,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	return &service.Service{
-		Routes:     New(Config{Log: log, Pusher: pusher, Stopping: ctx}).Routes(),
+		Routes:     New(Config{Log: log, Pusher: pusher, Stopping: ctx, ReplyOnly: strings.Fields(env.String("REPLY_ONLY_TYPES", ""))}).Routes(),
 		Origins:    env.Origins("ALLOWED_ORIGINS", "http://localhost:3000"),
 		Background: []func(context.Context) error{pusher.Run},
 		Close:      log.Close,
