@@ -44,7 +44,7 @@ func TestAnIdThatCouldNotBeStoredLeavesTheOlderOne(t *testing.T) {
 	x.rotate()
 	x.add(key, 1+remembered+1)
 	x.forget([]idKey{key}, 1+remembered+1)
-	if q, ok := x.find(key, 1+remembered); q != 1 || !ok {
-		t.Errorf("found %d, %v after the newer one was taken back; want 1, true", q, ok)
+	if sequence, ok := x.find(key, 1+remembered); sequence != 1 || !ok {
+		t.Errorf("found %d, %v after the newer one was taken back; want 1, true", sequence, ok)
 	}
 }

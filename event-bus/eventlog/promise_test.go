@@ -72,8 +72,8 @@ func (p *promise) apply(note any) error {
 			}
 		}
 	case noteAcked:
-		for q, line := range n.lines {
-			if err := p.tell(q, line); err != nil {
+		for sequence, line := range n.lines {
+			if err := p.tell(sequence, line); err != nil {
 				return err
 			}
 		}
@@ -93,18 +93,18 @@ func (p *promise) apply(note any) error {
 	return nil
 }
 
-// tell notes that somebody was told what event q is.
-func (p *promise) tell(q event.Sequence, line []byte) error {
-	for len(p.lines) < int(q) {
+// tell notes that somebody was told what the event of that sequence is.
+func (p *promise) tell(sequence event.Sequence, line []byte) error {
+	for len(p.lines) < int(sequence) {
 		p.lines = append(p.lines, nil)
 	}
-	if known := p.lines[q-1]; known != nil && !bytes.Equal(known, line) {
-		return fmt.Errorf("event %d was %.200q and is now %.200q", q, known, line)
+	if known := p.lines[sequence-1]; known != nil && !bytes.Equal(known, line) {
+		return fmt.Errorf("event %d was %.200q and is now %.200q", sequence, known, line)
 	}
-	if p.lines[q-1] == nil {
+	if p.lines[sequence-1] == nil {
 		p.told++
 	}
-	p.lines[q-1] = line
+	p.lines[sequence-1] = line
 	return nil
 }
 

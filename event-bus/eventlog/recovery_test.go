@@ -153,12 +153,12 @@ func diskWith(t testing.TB, name string, b []byte) *crashdisk.Disk {
 }
 
 // appendBatch appends a batch of one event to a segment's bytes.
-func appendBatch(b []byte, q, durable event.Sequence) []byte {
-	r := eventWithID(q.String(), `"text"`)
-	line := append(r.Line.Append(nil, q), '\n')
+func appendBatch(b []byte, sequence, durable event.Sequence) []byte {
+	r := eventWithID(sequence.String(), `"text"`)
+	line := append(r.Line.Append(nil, sequence), '\n')
 	frame := newEncoder(zstd.SpeedFastest).EncodeAll(line, make([]byte, headerSize))
 	data := frame[headerSize:]
-	batch{first: q, count: 1, durable: durable, dataLen: uint32(len(data)), rawLen: uint32(len(line)), dataCRC: crc32.Checksum(data, castagnoli)}.put(frame)
+	batch{first: sequence, count: 1, durable: durable, dataLen: uint32(len(data)), rawLen: uint32(len(line)), dataCRC: crc32.Checksum(data, castagnoli)}.put(frame)
 	return append(b, frame...)
 }
 

@@ -24,7 +24,7 @@ var sourceMutants = []sourceMutant{
 	{"a full disk leaves a part of a batch", "write.go", "active.file.Truncate(active.size); err == nil", "error(nil); err == nil"},
 	{"a segment begins with the wrong event", "write.go", "createActive(l.folder, l.durable+1)", "createActive(l.folder, l.durable+2)"},
 	{"a cut is not durable when the next segment begins", "write.go", "err := l.activeLocked().file.Sync()", "var err error"},
-	{"an id is stored twice in a group", "write.go", "l.ids.add(r.keys[i], q)", "defer l.ids.add(r.keys[i], q)"},
+	{"an id is stored twice in a group", "write.go", "l.ids.add(r.keys[i], sequence)", "defer l.ids.add(r.keys[i], sequence)"},
 	{"an id that was not stored is remembered", "write.go", "\t\t\tl.ids.forget(r.keys, first)\n", "\t\t\t_ = r\n"},
 	{"a name is not synced", "../../internal/disk/disk.go", "\tif synced := syncDir(); err == nil {\n", "\tif synced := error(nil); err == nil && syncDir != nil {\n"},
 	{"a file is made without a sync", "../../internal/disk/disk.go", "if err = write(f); err == nil {\n\t\terr = f.Sync()\n\t}", "err = write(f)"},

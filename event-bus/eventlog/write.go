@@ -212,14 +212,14 @@ func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
 		r.positions = make([]Position, len(r.lines))
 		for i, line := range r.lines {
 			next := first + event.Sequence(d.count)
-			q, stored := l.ids.find(r.keys[i], next)
+			sequence, stored := l.ids.find(r.keys[i], next)
 			if !stored {
-				q = next
+				sequence = next
 				d.count++
-				l.ids.add(r.keys[i], q)
-				d.lines = append(line.Append(d.lines, q), '\n')
+				l.ids.add(r.keys[i], sequence)
+				d.lines = append(line.Append(d.lines, sequence), '\n')
 			}
-			r.positions[i] = Position{q, stored}
+			r.positions[i] = Position{sequence, stored}
 		}
 	}
 	return d
