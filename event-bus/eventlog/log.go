@@ -34,7 +34,9 @@ type Options struct {
 	SegmentBytes int64
 	Logger       *slog.Logger
 
-	splitBytes int // how large a group is written as one batch; for tests
+	splitBytes int            // how large a group is written as one batch; for tests
+	copied     bool           // of a Copy: no sync before the answer
+	idsUntil   event.Sequence // of a Copy: what comes later is applied again
 }
 
 // Log is a log that is open. Its methods may be called from any goroutine.
@@ -50,7 +52,8 @@ type Log struct {
 	stop   context.CancelFunc
 	done   sync.WaitGroup // writer and sealer
 
-	busyUntil atomic.Int64 // Unix nanoseconds; the sealer gives way until then
+	busyUntil atomic.Int64  // Unix nanoseconds; the sealer gives way until then
+	synced    atomic.Uint64 // everything up to here survives a crash; durable itself, but in a Copy
 
 	mu       sync.Mutex
 	waiting  []*request
@@ -116,7 +119,13 @@ func open(folder disk.Folder, options Options) (*Log, error) {
 		durable:  r.segments[len(r.segments)-1].last,
 		moved:    make(chan struct{}),
 	}
-	if err := l.loadIDs(); err != nil {
+	l.synced.Store(uint64(l.durable)) // recovery has synced it
+	if options.copied {
+		err = l.loadIDs(min(options.idsUntil, l.durable))
+	} else {
+		err = l.loadIDs(l.durable)
+	}
+	if err != nil {
 		r.close()
 		stop()
 		return nil, err
@@ -126,19 +135,21 @@ func open(folder disk.Folder, options Options) (*Log, error) {
 	return l, nil
 }
 
-// loadIDs reads back the newest ids.
-func (l *Log) loadIDs() error {
+// loadIDs reads back the ids that are remembered after the event last.
+func (l *Log) loadIDs(last event.Sequence) error {
 	after := event.Sequence(0)
-	if l.durable > remembered {
-		after = l.durable - remembered
+	if last > remembered {
+		after = last - remembered
 	}
 	r := l.Reader(after)
 	defer r.Close()
-	for {
+	for after < last {
 		b, err := r.Next()
 		if err != nil || b.Count == 0 {
 			return err
 		}
+		b = b.Until(last)
+		after = b.Last()
 		l.ids.rotate()
 		for text := range b.Lines() {
 			line, ok := event.ReadLine(text)
@@ -148,6 +159,7 @@ func (l *Log) loadIDs() error {
 			l.ids.add(keyOf(line.ID()), line.Sequence())
 		}
 	}
+	return nil
 }
 
 // ID returns the log's id. A log that was emptied and begun again has another.

@@ -144,7 +144,7 @@ func (l *Log) commit(group []*request) error {
 	l.ids.rotate()
 	next := first
 	for _, part := range split(group, l.options.splitBytes) {
-		if d := l.draft(part, next, l.durable); d.count > 0 {
+		if d := l.draft(part, next, event.Sequence(l.synced.Load())); d.count > 0 {
 			drafts = append(drafts, d)
 			next = d.last() + 1
 		}
@@ -164,6 +164,9 @@ func (l *Log) commit(group []*request) error {
 		l.activeLocked().add(d.batch)
 		l.recent.add(Batch{First: d.first, Count: int(d.count), Text: d.lines}, d.small)
 		l.durable = d.last()
+	}
+	if !l.options.copied {
+		l.synced.Store(uint64(l.durable))
 	}
 	close(l.moved)
 	l.moved = make(chan struct{})
@@ -263,7 +266,7 @@ func (l *Log) store(drafts []*draft) error {
 			return ErrFull
 		}
 	}
-	if err == nil {
+	if err == nil && !l.options.copied {
 		// Never again on this descriptor after it failed: the kernel has dropped
 		// what was not written, and the next sync would say that all is well.
 		err = active.file.Sync()

@@ -1,0 +1,178 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"miniblog/event-bus/eventlog"
+)
+
+// follow applies the stream until ctx ends or something is wrong with it. A
+// consumer that is lost is replaced.
+func (l *Log) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := l.consume(ctx)
+		var stopped *stopError
+		if errors.As(err, &stopped) {
+			l.fail(err)
+			return
+		}
+		l.config.Logger.Debug("the consumer of the stream is begun again", "error", err)
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
+// aheadMessages is how many messages are fetched ahead, aheadBytes how large they
+// may be, and applyBytes how many bytes of messages are applied as one.
+const (
+	aheadMessages = 512
+	aheadBytes    = 8 << 20
+	applyBytes    = 512 << 10
+)
+
+// consume applies what comes after the last message that was applied. It returns
+// a stopError when the copy must not go on, and another one when a new consumer
+// may do better.
+func (l *Log) consume(ctx context.Context) error {
+	id, err := l.findStream(ctx, false)
+	if err != nil {
+		return err
+	}
+	if id != l.ID() {
+		return stopf("the stream %s is now the log %s, and this is a copy of %s", streamName, id, l.ID())
+	}
+	consumer, err := l.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.current.Message + 1, MaxResetAttempts: 1,
+	})
+	if err != nil {
+		return err
+	}
+	incoming, err := consumer.Messages(
+		jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(time.Second),
+		jetstream.PullMaxMessagesWithBytesLimit(aheadMessages, aheadBytes))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	messages := make(chan jetstream.Msg, aheadMessages)
+	lost := make(chan error, 1)
+	go func() { // ends with ctx or the consumer
+		for {
+			m, err := incoming.Next(jetstream.NextContext(ctx))
+			if err != nil {
+				incoming.Stop()
+				lost <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	next, m := l.current.Message, &message{} // only this loop writes current
+	for {
+		select {
+		case first := <-messages:
+			var group []*message
+			for one, size := first, 0; one != nil; {
+				if next++; placeOf(one) != next {
+					return stopf("message %d of the stream %s is missing: %d came", next, streamName, placeOf(one))
+				}
+				whole, err := m.join(one.Headers(), one.Data())
+				if err != nil {
+					return stopf("message %d of the stream %s: %w", next, streamName, err)
+				}
+				if whole {
+					group = append(group, m)
+					size += len(m.body)
+					m = &message{}
+				}
+				one = nil
+				if size < applyBytes {
+					select {
+					case one = <-messages:
+					default:
+					}
+				}
+			}
+			if len(group) > 0 {
+				if err := l.apply(ctx, next-uint64(m.parts), group); err != nil {
+					return err
+				}
+			}
+		case err := <-lost:
+			return err
+		}
+	}
+}
+
+func placeOf(m jetstream.Msg) uint64 {
+	if meta, err := m.Metadata(); err == nil {
+		return meta.Sequence.Stream
+	}
+	return 0
+}
+
+// apply stores what a run of messages holds, up to the one at place last, and
+// answers those that were sent from here.
+func (l *Log) apply(ctx context.Context, last uint64, group []*message) error {
+	var lines [][]byte
+	counts := make([]int, len(group))
+	for i, m := range group {
+		if err := l.compare(m.applied); err != nil {
+			return err
+		}
+		more, err := m.lines()
+		if err != nil {
+			return stopf("message %s of the stream %s: %w", m.nonce, streamName, err)
+		}
+		counts[i] = len(more)
+		lines = append(lines, more...)
+	}
+	var positions []eventlog.Position
+	if len(lines) > 0 {
+		var err error
+		if positions, err = l.Copy.Apply(ctx, lines); err != nil {
+			if errors.Is(err, eventlog.ErrFull) || ctx.Err() != nil {
+				return fmt.Errorf("message %d cannot be stored: %w", last, err) // tried again: there may be room
+			}
+			return stopf("applying the stream up to message %d: %w", last, err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = applied{last, l.Copy.Mark()}
+	l.seen.Store(last)
+	if l.history = append(l.history, l.current); len(l.history) > 2*historyLength {
+		l.history = append([]applied{}, l.history[historyLength:]...)
+	}
+	for i, m := range group {
+		if g := l.pending[m.nonce]; g != nil {
+			g.apply(positions[:counts[i]:counts[i]])
+		}
+		positions = positions[counts[i]:]
+	}
+	return nil
+}
+
+// historyLength is how many of its newest marks a copy can compare at least.
+const historyLength = 4096
+
+// compare holds what another copy says it had applied against what this one
+// had there.
+func (l *Log) compare(other applied) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.history) - 1; i >= 0 && l.history[i].Message >= other.Message; i-- {
+		if own := l.history[i]; own.Message == other.Message && own != other {
+			return stopf("after message %d of the stream a copy has %d events with checksum %08x, and this one %d with %08x: one of them is wrong", own.Message, other.Sequence, other.Checksum, own.Sequence, own.Checksum)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
+)
+
+const (
+	// senders is how many messages of one copy are on their way at once. What
+	// comes meanwhile waits, and goes as one message.
+	senders = 2
+	// groupBytes is how many bytes of lines a message takes, at least one request.
+	groupBytes = 768 << 10
+	// answerWithin is how long Append waits for the stream.
+	answerWithin = 4500 * time.Millisecond
+	// attemptWithin is how long one attempt may take; an election takes longer.
+	attemptWithin = time.Second
+)
+
+// request is one call of Append on its way. Without lines it is a barrier.
+//
+//   - answered is set once, under mu, by whoever answers it or gives it up.
+type request struct {
+	lines     [][]byte
+	size      int
+	deadline  time.Time
+	done      chan struct{}
+	mu        sync.Mutex
+	answered  bool
+	positions []eventlog.Position
+	err       error
+}
+
+func (r *request) answer(positions []eventlog.Position, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.answered {
+		r.answered, r.positions, r.err = true, positions, err
+		close(r.done)
+	}
+}
+
+func (r *request) isAnswered() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answered
+}
+
+// Append stores events as one, all or none, as eventlog's does, and answers what
+// applying them gave at every copy. It blocks until they are on a majority of
+// the servers' disks and in this copy, 5 s at most. Its errors are
+// ErrUnavailable, eventlog.ErrFull and eventlog.ErrReadOnly, wrapped.
+func (l *Log) Append(ctx context.Context, lines [][]byte) ([]eventlog.Position, error) {
+	if len(lines) == 0 {
+		return nil, nil
+	}
+	return l.enqueue(ctx, lines)
+}
+
+// End returns the sequence of the newest event of the whole log, this copy's
+// or not: it waits for a barrier, a message of its own, to come back from the
+// stream. Its errors are those of Append.
+func (l *Log) End(ctx context.Context) (event.Sequence, error) {
+	_, err := l.enqueue(ctx, nil)
+	return l.Last(), err
+}
+
+func (l *Log) enqueue(ctx context.Context, lines [][]byte) ([]eventlog.Position, error) {
+	r := &request{lines: lines, deadline: time.Now().Add(answerWithin), done: make(chan struct{})}
+	for _, line := range lines {
+		r.size += len(line) + 1
+	}
+	l.mu.Lock()
+	if err := l.failed; err != nil {
+		l.mu.Unlock()
+		return nil, err
+	}
+	l.waiting = append(l.waiting, r)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	timeout := time.NewTimer(answerWithin)
+	defer timeout.Stop()
+	select {
+	case <-r.done:
+	case <-timeout.C:
+		r.answer(nil, ErrUnavailable)
+	case <-ctx.Done():
+		r.answer(nil, ctx.Err())
+	}
+	return r.positions, r.err
+}
+
+// group is a message that was sent.
+//
+//   - It is answered once both acked and applied.
+type group struct {
+	nonce     string
+	requests  []*request
+	mu        sync.Mutex
+	acked     bool
+	applied   bool
+	positions []eventlog.Position
+	settled   chan struct{} // closed when it is answered
+}
+
+// ack and apply take note of the two things that a group waits for.
+func (g *group) ack() { g.note(func() { g.acked = true }) }
+
+func (g *group) apply(positions []eventlog.Position) {
+	g.note(func() {
+		if !g.applied { // a second attempt that is in the stream, too, gave duplicates
+			g.applied, g.positions = true, positions
+		}
+	})
+}
+
+func (g *group) note(what func()) {
+	g.mu.Lock()
+	what()
+	whole := g.acked && g.applied
+	g.mu.Unlock()
+	if whole {
+		g.finish(nil)
+	}
+}
+
+// finish answers the requests.
+func (g *group) finish(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-g.settled:
+		return
+	default:
+	}
+	close(g.settled)
+	rest := g.positions
+	for _, r := range g.requests {
+		if err != nil {
+			r.answer(nil, err)
+			continue
+		}
+		r.answer(rest[:len(r.lines):len(r.lines)], nil)
+		rest = rest[len(r.lines):]
+	}
+}
+
+// send takes what waits and sends it, one message after the other.
+func (l *Log) send(ctx context.Context) {
+	for {
+		if requests := l.take(); len(requests) > 0 {
+			l.publish(ctx, requests)
+			continue
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take returns the requests that go as one message.
+func (l *Log) take() []*request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = slices.DeleteFunc(l.waiting, (*request).isAnswered) // nobody waits for them any more
+	n, size := 0, 0
+	for _, r := range l.waiting {
+		if size += r.size; n > 0 && size > groupBytes {
+			break
+		}
+		n++
+	}
+	requests := slices.Clone(l.waiting[:n])
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	if len(l.waiting) > 0 {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+	return requests
+}
+
+// publish sends a group until the stream has it or nobody waits for it any
+// longer.
+func (l *Log) publish(ctx context.Context, requests []*request) {
+	g := &group{nonce: l.nonces.next(), requests: requests, settled: make(chan struct{})}
+	l.mu.Lock()
+	at, failed := l.current, l.failed
+	l.pending[g.nonce] = g
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.pending, g.nonce)
+	}()
+	messages, err := encode(g.nonce, requests, at)
+	if err = errors.Join(failed, err); err != nil {
+		g.finish(err)
+		return
+	}
+	ctx, cancel := context.WithDeadline(ctx, requests[len(requests)-1].deadline)
+	defer cancel()
+	for {
+		stored, err := l.sendOnce(ctx, messages)
+		switch {
+		case err == nil:
+			if stored <= at.Message {
+				l.fail(stopf("the stream %s gave place %d to a new message, and this copy has applied %d: the stream was replaced by an older one", streamName, stored, at.Message))
+				return
+			}
+			g.ack()
+			select {
+			case <-g.settled:
+			case <-ctx.Done():
+				g.finish(fmt.Errorf("%w: the message is stored, and has not come back", ErrUnavailable))
+			}
+			return
+		case errors.Is(err, eventlog.ErrFull):
+			g.finish(err)
+			return
+		}
+		l.config.Logger.Debug("a message is sent again", "nonce", g.nonce, "error", err)
+		select {
+		case <-g.settled:
+			return
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			g.finish(fmt.Errorf("%w: %w", ErrUnavailable, err))
+			return
+		}
+	}
+}
+
+// pubAck is JetStream's answer to a message.
+type pubAck struct {
+	Sequence  uint64              `json:"seq"`
+	Duplicate bool                `json:"duplicate"`
+	Error     *jetstream.APIError `json:"error"`
+}
+
+// sendOnce sends the parts of a message and returns its place in the stream. An
+// error other than ErrFull leaves open whether it is there.
+func (l *Log) sendOnce(ctx context.Context, messages []*nats.Msg) (uint64, error) {
+	if len(messages) == 1 { // several take their time
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, attemptWithin)
+		defer cancel()
+	}
+	for i, m := range messages {
+		last := i == len(messages)-1
+		answer, err := l.conn.RequestMsgWithContext(ctx, m)
+		if err != nil {
+			return 0, err
+		}
+		if len(answer.Data) == 0 && !last {
+			continue
+		}
+		var ack pubAck
+		if err := json.Unmarshal(answer.Data, &ack); err != nil {
+			return 0, fmt.Errorf("the stream's answer cannot be read: %w", err)
+		}
+		switch {
+		case ack.Error == nil && last:
+			return ack.Sequence, nil
+		case ack.Error == nil:
+		case isDuplicate(ack.Error): // an attempt before this one has stored it
+			return ^uint64(0), nil
+		case isFull(ack.Error):
+			return 0, fmt.Errorf("%w: the stream %s: %w", eventlog.ErrFull, streamName, ack.Error)
+		default:
+			return 0, ack.Error
+		}
+	}
+	return 0, errors.New("the stream has not answered the last part")
+}
+
+// JetStream's errors that say more than that it did not work.
+const (
+	accountFull     = 10002
+	serverFull      = 10023
+	storageFull     = 10047
+	storeFailed     = 10077 // "maximum bytes exceeded"
+	batchDuplicates = 10201
+)
+
+func isFull(err *jetstream.APIError) bool {
+	switch int(err.ErrorCode) {
+	case accountFull, serverFull, storageFull:
+		return true
+	case storeFailed:
+		return err.Description == "maximum bytes exceeded"
+	}
+	return false
+}
+
+func isDuplicate(err *jetstream.APIError) bool { return int(err.ErrorCode) == batchDuplicates }
