@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"miniblog/event-bus/api"
-	"miniblog/event-bus/eventlog"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
 )
@@ -29,6 +28,7 @@ func main() {
 func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	dir := env.Dir("DATA_DIR", "data/event-bus")
 	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
+	servers, credentials := env.String("NATS_URL", ""), env.String("NATS_CREDENTIALS_FILE", "")
 	subscribers := push.Defaults()
 	if file := env.String("SUBSCRIBERS_FILE", ""); file != "" {
 		text, err := os.ReadFile(file)
@@ -43,11 +43,11 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if err := env.Err(); err != nil {
 		return nil, nil // Run tells it
 	}
-	log, err := eventlog.Open(dir, eventlog.Options{Logger: slog.Default()})
+	log, err := openLog(ctx, dir, servers, credentials)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s: %w", dir, withCure(dir, err))
 	}
-	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: api.ReplyPublisher(log)}, subscribers)
+	pusher, err := push.New(push.Config{Log: log.local, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: api.ReplyPublisher(log)}, subscribers)
 	if err != nil {
 		log.Close()
 		return nil, err
@@ -58,6 +58,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		Origins:    origins,
 		Background: []func(context.Context) error{pusher.Run},
 		Alive:      log.Failure,
+		Ready:      log.Ready,
 		Close:      log.Close,
 	}, nil
 }

@@ -134,6 +134,8 @@ func refused(err error) error {
 		p = web.NewProblem(http.StatusInsufficientStorage, "The disk of the event bus is full. Make room, then send the event again.")
 	case errors.Is(err, eventlog.ErrReadOnly):
 		p = web.NewProblem(http.StatusServiceUnavailable, "The event bus takes no events until it is started again; its log says why. Reading goes on.")
+	case errors.Is(err, eventlog.ErrUnavailable):
+		p = web.NewProblem(http.StatusServiceUnavailable, "Most of the event bus's servers do not answer. Send the event again, with the same id: it is stored once.")
 	default:
 		return err
 	}

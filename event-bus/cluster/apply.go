@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"miniblog/event-bus/eventlog"
+	"miniblog/internal/event"
 )
 
 // follow applies the stream until ctx ends or something is wrong with it. A
@@ -122,7 +123,7 @@ func placeOf(m jetstream.Msg) uint64 {
 // apply stores what a run of messages holds, up to the one at place last, and
 // answers those that were sent from here.
 func (l *Log) apply(ctx context.Context, last uint64, group []*message) error {
-	var lines [][]byte
+	var lines []event.Line
 	counts := make([]int, len(group))
 	for i, m := range group {
 		if err := l.compare(m.applied); err != nil {
@@ -138,7 +139,7 @@ func (l *Log) apply(ctx context.Context, last uint64, group []*message) error {
 	var positions []eventlog.Position
 	if len(lines) > 0 {
 		var err error
-		if positions, err = l.Copy.Apply(ctx, lines); err != nil {
+		if positions, err = l.copy.Apply(ctx, lines); err != nil {
 			if errors.Is(err, eventlog.ErrFull) || ctx.Err() != nil {
 				return fmt.Errorf("message %d cannot be stored: %w", last, err) // tried again: there may be room
 			}
@@ -147,7 +148,7 @@ func (l *Log) apply(ctx context.Context, last uint64, group []*message) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.current = applied{last, l.Copy.Mark()}
+	l.current = applied{last, l.copy.Mark()}
 	l.seen.Store(last)
 	if l.history = append(l.history, l.current); len(l.history) > 2*historyLength {
 		l.history = append([]applied{}, l.history[historyLength:]...)

@@ -31,10 +31,6 @@ import (
 	"miniblog/event-bus/eventlog"
 )
 
-// ErrUnavailable: the stream has not answered in time. The events of an Append
-// may be stored or not; whoever sends them again with their ids loses nothing.
-var ErrUnavailable = errors.New("the cluster's servers do not answer")
-
 // Config is what a Log needs.
 type Config struct {
 	Servers         string // URLs, comma-separated
@@ -45,15 +41,16 @@ type Config struct {
 
 // Log is this process's copy. What reads is the eventlog's.
 type Log struct {
-	*eventlog.Copy
-	config Config
-	conn   *nats.Conn
-	js     jetstream.JetStream
-	nonces nonces
-	stop   context.CancelFunc
-	done   sync.WaitGroup
-	wake   chan struct{} // tells the senders that somebody waits
-	seen   atomic.Uint64 // the newest message that was applied
+	*eventlog.Log                // what is read
+	copy          *eventlog.Copy // what is applied to
+	config        Config
+	conn          *nats.Conn
+	js            jetstream.JetStream
+	nonces        nonces
+	stop          context.CancelFunc
+	done          sync.WaitGroup
+	wake          chan struct{} // tells the senders that somebody waits
+	seen          atomic.Uint64 // the newest message that was applied
 
 	mu      sync.Mutex
 	waiting []*request
@@ -61,6 +58,7 @@ type Log struct {
 	current applied           // owned by the apply loop; under mu for the saver
 	history []applied         // the newest, for comparing copies
 	failed  error             // why this copy has stopped
+	ready   bool              // this copy has known the log to its end
 }
 
 // openWithin is how long a start waits for the cluster.
@@ -92,7 +90,37 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	l.done.Go(func() { l.follow(ctx) })
 	l.done.Go(func() { l.save(ctx) })
 	l.done.Go(func() { l.watchServers(ctx) })
+	l.done.Go(func() { l.catchUp(ctx) })
 	return l, nil
+}
+
+// catchUp notes when this copy has all that was stored before it started.
+func (l *Log) catchUp(ctx context.Context) {
+	began, wait := time.Now(), 10*answerWithin
+	for ctx.Err() == nil && l.Failure() == nil {
+		if _, err := l.end(ctx, wait); err == nil {
+			l.config.Logger.Info("this copy knows the log to its end", "last", l.Last(), "took", time.Since(began).Round(time.Millisecond))
+			l.mu.Lock()
+			l.ready = true
+			l.mu.Unlock()
+			return
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+// Ready returns nil once this copy has known the log to its end, and else what
+// it waits for.
+func (l *Log) Ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.failed != nil:
+		return l.failed
+	case !l.ready:
+		return fmt.Errorf("this copy of the log is at event %d and does not know its end yet", l.Last())
+	}
+	return nil
 }
 
 // open finds the stream and opens the copy of its log.
@@ -119,10 +147,11 @@ func (l *Log) open(ctx context.Context) error {
 	if state.Log != "" && state.Log != id {
 		return fmt.Errorf("%s holds a copy of the log %s, and the stream %s is the log %s; to join it, give this copy an empty folder", l.config.Dir, state.Log, streamName, id)
 	}
-	l.Copy, err = eventlog.OpenCopy(l.config.Dir, id, state.Mark, eventlog.Options{Logger: l.config.Logger})
+	l.copy, err = eventlog.OpenCopy(l.config.Dir, id, state.Mark, eventlog.Options{Logger: l.config.Logger})
 	if err != nil {
 		return fmt.Errorf("opening this copy (one whose folder is emptied reads the stream again): %w", err)
 	}
+	l.Log = l.copy.Log
 	l.current = state.applied
 	l.seen.Store(state.Message)
 	return nil
@@ -137,7 +166,7 @@ func retry(ctx context.Context, f func() error) error {
 			return err
 		}
 		if !pause(ctx, 200*time.Millisecond) {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err)
 		}
 	}
 }
@@ -192,7 +221,7 @@ func (l *Log) Failure() error {
 	if failed != nil {
 		return failed
 	}
-	return l.Copy.Failure()
+	return l.Log.Failure()
 }
 
 // Close leaves the cluster. Append fails from then on.
@@ -202,5 +231,5 @@ func (l *Log) Close() error {
 	l.fail(errClosed)
 	err := l.saveState()
 	l.conn.Close()
-	return errors.Join(err, l.Copy.Close())
+	return errors.Join(err, l.Log.Close())
 }

@@ -20,17 +20,17 @@ import (
 	"miniblog/internal/event"
 )
 
-func line(t testing.TB, id, content string) []byte {
+func line(t testing.TB, id, content string) event.Line {
 	t.Helper()
 	e := event.New(id, "/test", "Test", "subject", map[string]string{"content": content})
-	line, err := event.AppendLine(nil, &e)
+	line, err := event.NewLine(&e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return line
 }
 
-func lines(t testing.TB, prefix string, n int) (all [][]byte) {
+func lines(t testing.TB, prefix string, n int) (all []event.Line) {
 	for i := range n {
 		all = append(all, line(t, fmt.Sprintf("%s-%d", prefix, i), strings.Repeat("text ", i%20)))
 	}
@@ -55,7 +55,7 @@ func closeLog(t testing.TB, l *cluster.Log) {
 	}
 }
 
-func mustAppend(t testing.TB, l *cluster.Log, lines [][]byte) []eventlog.Position {
+func mustAppend(t testing.TB, l *cluster.Log, lines []event.Line) []eventlog.Position {
 	t.Helper()
 	positions, err := l.Append(t.Context(), lines)
 	if err != nil {
@@ -66,12 +66,12 @@ func mustAppend(t testing.TB, l *cluster.Log, lines [][]byte) []eventlog.Positio
 
 // mustStore is mustAppend for a machine that has much to do: what was not
 // answered in time is sent again, with the same ids.
-func mustStore(t testing.TB, l *cluster.Log, lines [][]byte) (positions []eventlog.Position) {
+func mustStore(t testing.TB, l *cluster.Log, lines []event.Line) (positions []eventlog.Position) {
 	t.Helper()
 	waitFor(t, "events are stored", func() bool {
 		var err error
 		positions, err = l.Append(t.Context(), lines)
-		if err != nil && !errors.Is(err, cluster.ErrUnavailable) {
+		if err != nil && !errors.Is(err, eventlog.ErrUnavailable) {
 			t.Error(err)
 			return true
 		}
@@ -169,7 +169,7 @@ func TestCopiesOnThreeServers(t *testing.T) {
 		got := map[int][]eventlog.Position{}
 		for i := range ids {
 			for _, l := range copies {
-				one := [][]byte{line(t, fmt.Sprintf("same-%d", i), "")}
+				one := []event.Line{line(t, fmt.Sprintf("same-%d", i), "")}
 				publishing.Go(func() {
 					p, err := l.Append(t.Context(), one)
 					if err != nil {
@@ -211,10 +211,10 @@ func TestCopiesOnThreeServers(t *testing.T) {
 					return
 				default:
 				}
-				mustStore(t, copies[1], [][]byte{line(t, fmt.Sprintf("other-%d", others), "")})
+				mustStore(t, copies[1], []event.Line{line(t, fmt.Sprintf("other-%d", others), "")})
 			}
 		})
-		var batch [][]byte
+		var batch []event.Line
 		for i := range 20 {
 			rand.Read(random)
 			batch = append(batch, line(t, fmt.Sprintf("large-%d", i), hex.EncodeToString(random)))
@@ -304,10 +304,10 @@ func TestCopiesOnThreeServers(t *testing.T) {
 		servers.Servers[1].Kill()
 		began := time.Now()
 		_, err := copies[0].Append(t.Context(), lines(t, "no-majority", 1))
-		if took := time.Since(began); !errors.Is(err, cluster.ErrUnavailable) || took > 5*time.Second {
+		if took := time.Since(began); !errors.Is(err, eventlog.ErrUnavailable) || took > 5*time.Second {
 			t.Errorf("publishing: %v, after %v", err, took)
 		}
-		if _, err := copies[0].End(t.Context()); !errors.Is(err, cluster.ErrUnavailable) {
+		if _, err := copies[0].End(t.Context()); !errors.Is(err, eventlog.ErrUnavailable) {
 			t.Errorf("asking for the end of the log: %v; a copy must not speak for what it does not know", err)
 		}
 		servers.Servers[0].Start()
@@ -350,7 +350,7 @@ func TestAFullStreamRefusesAndGoesOnAnswering(t *testing.T) {
 	stored := 0
 	for {
 		rand.Read(random)
-		_, err := l.Append(t.Context(), [][]byte{line(t, fmt.Sprintf("large-%d", stored), hex.EncodeToString(random))})
+		_, err := l.Append(t.Context(), []event.Line{line(t, fmt.Sprintf("large-%d", stored), hex.EncodeToString(random))})
 		if errors.Is(err, eventlog.ErrFull) {
 			break
 		}

@@ -63,7 +63,7 @@ func encode(nonce string, group []*request, at applied) ([]*nats.Msg, error) {
 	*text = (*text)[:0]
 	for _, r := range group {
 		for _, line := range r.lines {
-			*text = append(append(*text, line...), '\n')
+			*text = append(line.Append(*text, 0), '\n')
 		}
 	}
 	if len(*text) > maxText {
@@ -129,7 +129,7 @@ func (m *message) join(header nats.Header, body []byte) (whole bool, err error) 
 }
 
 // lines decodes the body.
-func (m *message) lines() (lines [][]byte, err error) {
+func (m *message) lines() (lines []event.Line, err error) {
 	if len(m.body) == 0 {
 		return nil, nil
 	}
@@ -142,7 +142,11 @@ func (m *message) lines() (lines [][]byte, err error) {
 		if end < 0 {
 			return nil, fmt.Errorf("its last line has no end")
 		}
-		lines = append(lines, text[:end:end])
+		line, ok := event.ReadLine(text[:end:end])
+		if !ok {
+			return nil, fmt.Errorf("its event %d is not in the log's own form", len(lines)+1)
+		}
+		lines = append(lines, line)
 		text = text[end+1:]
 	}
 	return lines, nil

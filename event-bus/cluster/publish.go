@@ -32,7 +32,7 @@ const (
 //
 //   - answered is set once, under mu, by whoever answers it or gives it up.
 type request struct {
-	lines     [][]byte
+	lines     []event.Line
 	size      int
 	deadline  time.Time
 	done      chan struct{}
@@ -60,26 +60,31 @@ func (r *request) isAnswered() bool {
 // Append stores events as one, all or none, as eventlog's does, and answers what
 // applying them gave at every copy. It blocks until they are on a majority of
 // the servers' disks and in this copy, 5 s at most. Its errors are
-// ErrUnavailable, eventlog.ErrFull and eventlog.ErrReadOnly, wrapped.
-func (l *Log) Append(ctx context.Context, lines [][]byte) ([]eventlog.Position, error) {
+// eventlog.ErrUnavailable, eventlog.ErrFull and eventlog.ErrReadOnly, wrapped.
+func (l *Log) Append(ctx context.Context, lines []event.Line) ([]eventlog.Position, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
-	return l.enqueue(ctx, lines)
+	return l.enqueue(ctx, lines, answerWithin)
 }
 
 // End returns the sequence of the newest event of the whole log, this copy's
 // or not: it waits for a barrier, a message of its own, to come back from the
 // stream. Its errors are those of Append.
 func (l *Log) End(ctx context.Context) (event.Sequence, error) {
-	_, err := l.enqueue(ctx, nil)
+	return l.end(ctx, answerWithin)
+}
+
+// end is End for those who can wait for longer.
+func (l *Log) end(ctx context.Context, within time.Duration) (event.Sequence, error) {
+	_, err := l.enqueue(ctx, nil, within)
 	return l.Last(), err
 }
 
-func (l *Log) enqueue(ctx context.Context, lines [][]byte) ([]eventlog.Position, error) {
-	r := &request{lines: lines, deadline: time.Now().Add(answerWithin), done: make(chan struct{})}
+func (l *Log) enqueue(ctx context.Context, lines []event.Line, within time.Duration) ([]eventlog.Position, error) {
+	r := &request{lines: lines, deadline: time.Now().Add(within), done: make(chan struct{})}
 	for _, line := range lines {
-		r.size += len(line) + 1
+		r.size += len(line.Text()) + 1
 	}
 	l.mu.Lock()
 	if err := l.failed; err != nil {
@@ -92,12 +97,12 @@ func (l *Log) enqueue(ctx context.Context, lines [][]byte) ([]eventlog.Position,
 	case l.wake <- struct{}{}:
 	default:
 	}
-	timeout := time.NewTimer(answerWithin)
+	timeout := time.NewTimer(within)
 	defer timeout.Stop()
 	select {
 	case <-r.done:
 	case <-timeout.C:
-		r.answer(nil, ErrUnavailable)
+		r.answer(nil, eventlog.ErrUnavailable)
 	case <-ctx.Done():
 		r.answer(nil, ctx.Err())
 	}
@@ -229,7 +234,7 @@ func (l *Log) publish(ctx context.Context, requests []*request) {
 			select {
 			case <-g.settled:
 			case <-ctx.Done():
-				g.finish(fmt.Errorf("%w: the message is stored, and has not come back", ErrUnavailable))
+				g.finish(fmt.Errorf("%w: the message is stored, and has not come back", eventlog.ErrUnavailable))
 			}
 			return
 		case errors.Is(err, eventlog.ErrFull):
@@ -242,7 +247,7 @@ func (l *Log) publish(ctx context.Context, requests []*request) {
 			return
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			g.finish(fmt.Errorf("%w: %w", ErrUnavailable, err))
+			g.finish(fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err))
 			return
 		}
 	}

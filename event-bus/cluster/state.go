@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"miniblog/internal/disk"
 )
 
 // state is the file applied.json: what of the stream is in the eventlog, and
@@ -58,36 +60,12 @@ func (l *Log) saveState() error {
 	if s.Message == 0 {
 		return nil
 	}
-	if err := l.Copy.Sync(); err != nil {
+	if err := l.copy.Sync(); err != nil {
 		return err
 	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return replaceFile(l.config.Dir, stateFile, append(text, '\n'))
-}
-
-// replaceFile gives a file new contents, all or none of them, durably.
-func replaceFile(dir, name string, contents []byte) error {
-	path := filepath.Join(dir, name)
-	f, err := os.Create(path + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(contents)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return disk.Replace(disk.Dir(l.config.Dir), stateFile, append(text, '\n'))
 }

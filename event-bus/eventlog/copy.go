@@ -1,10 +1,12 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"hash/crc32"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
 
@@ -40,7 +42,7 @@ func OpenCopy(dir, id string, mark Mark, options Options) (*Copy, error) {
 	if l.id != id {
 		if l.durable > 0 {
 			err = fmt.Errorf("%s holds the log %s, and not a copy of %s", dir, l.id, id)
-		} else if err = replaceFile(l.fs, idFile, []byte(id+"\n")); err == nil {
+		} else if err = disk.Replace(l.folder, idFile, []byte(id+"\n")); err == nil {
 			l.id = id
 		}
 	}
@@ -68,7 +70,7 @@ func (d *Difference) Error() string {
 
 // Apply stores the events that come next, as Append does. Its errors are those
 // of Append and *Difference; after one the copy must not go on.
-func (c *Copy) Apply(ctx context.Context, lines [][]byte) ([]Position, error) {
+func (c *Copy) Apply(ctx context.Context, lines []event.Line) ([]Position, error) {
 	positions, err := c.compare(lines)
 	if err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func (c *Copy) Apply(ctx context.Context, lines [][]byte) ([]Position, error) {
 		c.text = c.text[:0]
 		for i, p := range stored {
 			if !p.Duplicate {
-				c.text = append(append(c.text, rest[i]...), '\n') // Append has put its sequence in place
+				c.text = append(rest[i].Append(c.text, p.Sequence), '\n')
 				c.mark.Sequence = p.Sequence
 			}
 		}
@@ -93,7 +95,7 @@ func (c *Copy) Apply(ctx context.Context, lines [][]byte) ([]Position, error) {
 
 // compare applies the first lines, those that the log should hold already, and
 // returns their positions. Nothing is being appended meanwhile.
-func (c *Copy) compare(lines [][]byte) ([]Position, error) {
+func (c *Copy) compare(lines []event.Line) ([]Position, error) {
 	if c.mark.Sequence == c.Last() {
 		return nil, nil
 	}
@@ -106,11 +108,7 @@ func (c *Copy) compare(lines [][]byte) ([]Position, error) {
 		if c.mark.Sequence == c.Last() {
 			break
 		}
-		id, ok := event.ReadID(line)
-		if !ok {
-			return nil, fmt.Errorf("an event after %d is not in the log's own form", c.mark.Sequence)
-		}
-		key, next := keyOf(id), c.mark.Sequence+1
+		key, next := keyOf(line.ID()), c.mark.Sequence+1
 		q, duplicate := c.ids.find(key, next)
 		if !duplicate {
 			if stored.Count == 0 {
@@ -119,15 +117,14 @@ func (c *Copy) compare(lines [][]byte) ([]Position, error) {
 					return nil, err
 				}
 			}
-			event.PutSequence(line, next)
-			line = append(line[:len(line):len(line)], '\n')
-			if len(stored.Text) < len(line) || string(stored.Text[:len(line)]) != string(line) {
+			c.text = append(line.Append(c.text[:0], next), '\n')
+			if !bytes.HasPrefix(stored.Text, c.text) {
 				return nil, &Difference{next}
 			}
-			stored = Batch{stored.First + 1, stored.Count - 1, stored.Text[len(line):]}
+			stored = Batch{stored.First + 1, stored.Count - 1, stored.Text[len(c.text):]}
 			c.ids.rotate()
 			c.ids.add(key, next)
-			c.mark = Mark{next, crc32.Update(c.mark.Checksum, castagnoli, line)}
+			c.mark = Mark{next, crc32.Update(c.mark.Checksum, castagnoli, c.text)}
 			q = next
 		}
 		positions = append(positions, Position{q, duplicate})

@@ -18,13 +18,16 @@ import (
 	"miniblog/internal/event"
 )
 
-// Errors of Append that say what to do; both leave reading as it is.
+// Errors of Append that say what to do; they leave reading as it is.
 var (
 	// ErrFull: the disk has no room. Append works again when there is some.
 	ErrFull = errors.New("the disk is full")
 	// ErrReadOnly: a write failed in a way that leaves open what is on disk, or
 	// the log is closed. Append works again after a restart.
 	ErrReadOnly = errors.New("the log takes no more events until the service is started again")
+	// ErrUnavailable: a log in several copies could not find out in time what
+	// became of the events. They may be stored or not.
+	ErrUnavailable = errors.New("the log's servers do not answer")
 )
 
 // Options of a log; zero means the default.

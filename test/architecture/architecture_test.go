@@ -35,9 +35,10 @@ var ours = map[string][]string{
 
 	// The log has one owner. The bus is nobody's client.
 	"event-bus/eventlog": {"internal/disk", "internal/event"},
+	"event-bus/cluster":  {"event-bus/eventlog", "internal/disk", "internal/event"},
 	"event-bus/push":     {"event-bus/eventlog", "internal/disk", "internal/event", "internal/wire"},
 	"event-bus/api":      {"event-bus/eventlog", "event-bus/push", "internal/event", "internal/web", "internal/wire"},
-	"event-bus":          {"event-bus/api", "event-bus/eventlog", "event-bus/push", "internal/service"},
+	"event-bus":          {"event-bus/api", "event-bus/cluster", "event-bus/eventlog", "event-bus/push", "internal/service"},
 
 	// No service imports another. They share the envelope and the way to the bus.
 	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
@@ -55,14 +56,15 @@ var ours = map[string][]string{
 }
 
 // forTests are packages that only tests import; what they import is free.
-var forTests = []string{"test", "internal/bus/bustest", "internal/service/servicetest", "internal/disk/crashdisk"}
+var forTests = []string{"test", "event-bus/cluster/natstest", "internal/bus/bustest", "internal/service/servicetest", "internal/disk/crashdisk"}
 
 // theirs are the modules of others that programs may use, and the only
 // packages of ours that may use each; nil: any.
 var theirs = map[string][]string{
 	"github.com/go-json-experiment/json":  nil,
 	"github.com/google/uuid":              {"internal/event", "event-bus/eventlog"},
-	"github.com/klauspost/compress":       {"internal/bus", "event-bus/api", "event-bus/eventlog"},
+	"github.com/klauspost/compress":       {"internal/bus", "event-bus/api", "event-bus/cluster", "event-bus/eventlog"},
+	"github.com/nats-io/nats.go":          {"event-bus/cluster"},
 	"github.com/prometheus/client_golang": nil,
 	"github.com/rs/cors":                  {"internal/web"},
 	"golang.org/x/sync":                   nil,
