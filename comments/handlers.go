@@ -9,16 +9,17 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
+	"miniblog/internal/fault"
 	"miniblog/internal/projection"
 	"miniblog/internal/web"
 )
 
 const (
-	maxContent   = 10_000
 	defaultLimit = 100
 	maxLimit     = 1000
-	settleLimit  = 2 * time.Second // how long a writer waits to read its own write
-	arrivalLimit = time.Second     // how long a post may be on its way here
+	readLimit    = 2 * time.Second // how long a writer waits to read its own write
+	arrivalLimit = time.Second     // how long to wait for a post that is not yet in this projection
+	replyLimit   = 5 * time.Second // how long to wait for a decision; the bus waits 10 s for the answer
 )
 
 // comments answers the requests.
@@ -35,21 +36,11 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Content string `json:"content"`
-	}
-	if err := web.ReadJSON(w, r, &in); err != nil {
+	if err := c.awaitPost(r.Context(), post); err != nil { // before the body is read, so that waiting holds no memory
 		return err
 	}
-	content, err := web.Text("content", in.Content, maxContent)
+	content, key, err := web.ReadCommand(w, r, "content", event.MaxContent)
 	if err != nil {
-		return err
-	}
-	key, err := web.Key(r)
-	if err != nil {
-		return err
-	}
-	if err := c.awaitPost(r.Context(), post); err != nil {
 		return err
 	}
 	comment := event.Comment{ID: event.NewID(), Content: content, PostID: post, Status: event.Pending}
@@ -64,7 +55,8 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := c.view.Settle(r.Context(), e, receipt.Sequence, settleLimit); err != nil {
+	e.Sequence = receipt.Sequence
+	if _, err := c.view.Await(r.Context(), e, readLimit); err != nil { // later than readLimit, it is stored all the same
 		return err
 	}
 	done, err := c.answer(w, r, comment, !receipt.Duplicate)
@@ -111,29 +103,16 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 // awaitPost returns when the post is known. If it does not become so in time
 // it is a 404, or a 503 while the bus is away and the log may hold it.
 func (c *comments) awaitPost(ctx context.Context, post string) error {
-	limit := time.NewTimer(arrivalLimit)
-	defer limit.Stop()
-	for {
-		changed := c.view.Changed()
-		var known bool
-		err := c.view.Read(ctx, func(tx *projection.Tx) (err error) {
-			known, err = tx.Get("SELECT 1 FROM posts WHERE id = ? AND known", []any{post}, new(int64))
-			return err
-		})
-		if known || err != nil {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-limit.C:
-			if !c.view.Following() {
-				return web.Unavailable(time.Second, nil, "The event bus is away, so this post may be on its way here. Try again in a moment.")
-			}
-			return web.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	known, err := c.view.Until(ctx, arrivalLimit, func(tx *projection.Tx) (bool, error) {
+		return tx.Get("SELECT 1 FROM posts WHERE id = ? AND known", []any{post}, new(int64))
+	})
+	switch {
+	case known || err != nil:
+		return err
+	case !c.view.Following():
+		return web.Unavailable(time.Second, nil, "The event bus is away, so this post may not have reached this copy yet. Try again in a moment.")
 	}
+	return web.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
 }
 
 // postID returns the id in the path; one that no post can have is a 404.
@@ -171,9 +150,32 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, thread)
 }
 
-// react turns a decision of moderation into what readers see.
-func react(_ context.Context, cause *event.Event, comment event.Comment) (*event.Event, error) {
+// react turns a decision of moderation into what readers see. A comment is
+// decided once: the first decision in the log counts, so this waits until the
+// projection has passed the cause, and answers only that one.
+func (c *comments) react(ctx context.Context, cause *event.Event, comment event.Comment) (*event.Event, error) {
 	if !comment.Status.Decided() {
+		return nil, nil
+	}
+	reached, err := c.view.Await(ctx, *cause, replyLimit)
+	if err != nil {
+		return nil, err
+	}
+	var sequence event.Sequence // of the first decision
+	var status event.Status
+	var decided bool
+	err = c.view.Read(ctx, func(tx *projection.Tx) (err error) {
+		decided, err = tx.Get("SELECT sequence, status FROM decisions WHERE comment = ?", []any{comment.ID}, (*uint64)(&sequence), &status)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !reached || !decided {
+		return nil, &fault.Fault{Kind: fault.Unavailable, Detail: "The decision is not yet in this copy's projection. Deliver it again."}
+	}
+	if sequence > 0 && sequence != cause.Sequence || sequence == 0 && status != comment.Status {
+		slog.Info("the comment was decided before; this decision changes nothing", "comment", comment.ID, "event", cause.ID, "sequence", cause.Sequence.String())
 		return nil, nil
 	}
 	e := event.Reaction(*cause, "/comments", event.CommentUpdated, comment.PostID, comment)

@@ -19,6 +19,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
 	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
 	dir := env.Dir("DATA_DIR", "data/comments")
+	refuse := env.OneOf("EVENTS_BY_HAND", "accept", "refuse") == "refuse"
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
@@ -28,7 +29,8 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	comments := &comments{bus: client, view: view}
-	events := reaction.Receiver{Type: event.CommentModerated, React: react, Bus: client, Apply: view.ApplyNow}
+	events := reaction.Receiver{Type: event.CommentModerated, React: comments.react, Bus: client,
+		Apply: view.ApplyNow, RefuseByHand: refuse}
 	return &service.Service{
 		Routes: map[string]web.Handler{
 			"POST /posts/{id}/comments": comments.create,

@@ -9,7 +9,9 @@ import (
 )
 
 // schema: n is the order in which posts and comments came. known is 0
-// until PostCreated arrives.
+// until PostCreated arrives. decisions are the first CommentModerated of each
+// comment, in the order of the log; sequence is 0 for one that came by hand or
+// from a bus without a log.
 const schema = `
 CREATE TABLE posts (
 	n     INTEGER PRIMARY KEY,
@@ -23,7 +25,12 @@ CREATE TABLE comments (
 	content TEXT NOT NULL,
 	status  TEXT NOT NULL
 );
-CREATE INDEX comments_of_post ON comments (post, n)`
+CREATE INDEX comments_of_post ON comments (post, n);
+CREATE TABLE decisions (
+	comment  TEXT PRIMARY KEY,
+	sequence INTEGER NOT NULL,
+	status   TEXT NOT NULL
+) WITHOUT ROWID`
 
 // apply adds posts and comments and keeps decisions. Events may come twice, and
 // from a bus without order in any order: a comment's first event adds it, and
@@ -56,12 +63,33 @@ func apply(tx *projection.Tx, events []event.Event) error {
 			}
 			if _, err = tx.Exec(`INSERT INTO comments (post, id, content, status) VALUES (?, ?, ?, ?)
 				ON CONFLICT (id) DO UPDATE SET content = excluded.content, status = excluded.status
-				WHERE excluded.status <> 'pending'`, post, comment.ID, comment.Content, string(comment.Status)); err != nil {
+				WHERE excluded.status <> 'pending'`, post, comment.ID, event.Cut(comment.Content, event.MaxContent), string(comment.Status)); err != nil {
+				return err
+			}
+		case event.CommentModerated:
+			comment, err := e.Comment()
+			if err != nil {
+				projection.Skip(e, err)
+				continue
+			}
+			if err := decide(tx, e.Sequence, &comment); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// decide keeps a decision, if it is the first. One of the log replaces one that
+// came by hand, so that all copies know the same.
+func decide(tx *projection.Tx, sequence event.Sequence, comment *event.Comment) error {
+	if !comment.Status.Decided() {
+		return nil
+	}
+	_, err := tx.Exec(`INSERT INTO decisions VALUES (?, ?, ?) ON CONFLICT (comment)
+		DO UPDATE SET sequence = excluded.sequence, status = excluded.status
+		WHERE sequence = 0 AND excluded.sequence > 0`, comment.ID, int64(sequence), string(comment.Status))
+	return err
 }
 
 // postOf returns the n of a post, which is added if it is new.
@@ -87,8 +115,9 @@ type shown struct {
 	Status  event.Status `json:"status"`
 }
 
-// maxText bounds the text of one answer, in bytes, with comments of any length.
-const maxText = 4 << 20
+// maxText bounds the text of one answer, in bytes: many readers may be slow to
+// take theirs.
+const maxText = 512 << 10
 
 // after returns the comments of a post that follow the comment after, oldest
 // first, at most limit; more tells whether others follow.

@@ -64,6 +64,19 @@ func TestBlockedTermsAreFoundHoweverTheyAreWritten(t *testing.T) {
 		"a filler that is not seen": {"ora\u3164nge", event.Rejected},
 		"a control in it":           {"ora\u0007nge", event.Rejected},
 		"a tag character in it":     {"ora\U000e0041nge", event.Rejected},
+		"a line separator in it":    {"or\u2028ange", event.Rejected},
+		"a paragraph separator":     {"or\u2029ange", event.Rejected},
+		"an object replacement":     {"or\ufffcange", event.Rejected},
+		"a carriage return in it":   {"or\range", event.Rejected},
+		"a form feed in it":         {"or\fange", event.Rejected},
+		"a vertical tab in it":      {"or\vange", event.Rejected},
+		"a next-line control in it": {"or\u0085ange", event.Rejected},
+		"shown from right to left":  {"\u202eegnaro\u202c", event.Rejected},
+		"half of it overridden":     {"an o\u202eegnar", event.Rejected},
+		"overridden twice":          {"\u202ee\u202dng\u202cnaro", event.Approved}, // shown as oranng e
+		"an override in another":    {"\u202eegn\u202dora\u202c", event.Rejected},
+		"overridden in an isolate":  {"\u2067\u202eegnaro\u2069", event.Rejected},
+		"backwards, and shown so":   {"egnaro", event.Approved},
 		"letters with spaces":       {"o r a n g e", event.Approved},
 		"another word":              {"orchard range", event.Approved},
 		"nothing that can be seen":  {"\u200b\u2060", event.Rejected},
@@ -204,10 +217,77 @@ func TestTermsStayWhileTheirFileIsAway(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	terms.checked = time.Time{} // it looks again at once
-	if got := terms.decide("A kiwi"); got != event.Rejected || !terms.broken {
-		t.Errorf("%s, noticed: %v", got, terms.broken)
+	terms.checked = time.Time{} // so that it looks again at once
+	if got := terms.decide("A kiwi"); got != event.Rejected || !terms.troubled {
+		t.Errorf("%s, noticed: %v", got, terms.troubled)
 	}
+}
+
+// TestTermsStayWhileTheirFileIsBeingReplaced: a file that is truncated and then
+// written is empty for a moment, and incomplete for another.
+func TestTermsStayWhileTheirFileIsBeingReplaced(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "terms")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("kiwi\nplum\n")
+	terms, err := openTerms(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(when, content string, want event.Status) {
+		t.Helper()
+		terms.checked = time.Time{} // so that it looks again at once
+		if got := terms.decide(content); got != want {
+			t.Errorf("%s: %q is %s, want %s", when, content, got, want)
+		}
+	}
+	for range 3 {
+		write("")
+		expect("while it is empty", "kiwi", event.Rejected)
+	}
+	write("p")
+	expect("while half of it is written", "apple", event.Approved)
+	write("plum\nlime\n")
+	expect("when it was read once", "lime", event.Approved)
+	expect("when it was read twice", "lime", event.Rejected)
+	expect("when it was read twice", "kiwi", event.Approved)
+
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("pear\nfigs\n") // of the same size
+	if err := os.Chtimes(file, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	expect("changed within its size and time", "apple", event.Approved)
+	expect("changed within its size and time", "figs", event.Rejected)
+	write("# nothing is blocked\n")
+	expect("before it counts", "figs", event.Rejected)
+	expect("without terms", "figs", event.Approved)
+}
+
+// FuzzTerms holds that no file of terms and no comment stops moderation, and
+// that a term is found in itself.
+func FuzzTerms(f *testing.F) {
+	f.Add([]byte("orange\n# x\n"), "an o\u202eegnar")
+	f.Add([]byte("\xff\n\u202e\n"), "\u2067\u202ea\u2069\u2069\u202c\n")
+	f.Fuzz(func(t *testing.T, file []byte, comment string) {
+		terms := &terms{}
+		terms.take(file)
+		if terms.decide(comment) == event.Approved && fold(comment) == "" {
+			t.Errorf("%q is approved, and has no text", comment)
+		}
+		for _, term := range terms.folded {
+			if strings.Contains(fold(comment), term) && terms.decide(comment) != event.Rejected {
+				t.Errorf("%q is approved, and contains %q", comment, term)
+			}
+		}
+	})
 }
 
 func TestUnreadableTermsStopTheStart(t *testing.T) {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,22 +25,23 @@ var defaultTerms = []string{"orange"}
 const checkEvery = time.Second
 
 // terms are what a comment must not contain. A file of them is read again when
-// it changes, as a ConfigMap's does; while it cannot be read, the terms stay.
+// its content changes, as a ConfigMap's does. Whoever replaces it may be in the
+// middle of that: a new content counts once it was found twice, checkEvery
+// apart, and an empty one never does. While the file cannot be read the terms
+// stay. To block nothing, the file may hold a comment alone.
 type terms struct {
 	path string // "" for the default terms
 
-	mu      sync.Mutex
-	folded  []string
-	checked time.Time
-	version version
-	broken  bool // the file could not be read last time, and that was logged
+	mu       sync.Mutex
+	folded   []string
+	checked  time.Time
+	current  content // that folded are from
+	seen     content // at the last check
+	troubled bool    // the file was of no use at the last check, and that was logged
 }
 
-// version tells one content of the file from another without reading it.
-type version struct {
-	modified time.Time
-	size     int64
-}
+// content tells one text of the file from another.
+type content [sha256.Size]byte
 
 func openTerms(path string) (*terms, error) {
 	t := &terms{path: path, checked: time.Now()}
@@ -45,66 +49,73 @@ func openTerms(path string) (*terms, error) {
 		t.folded = foldAll(defaultTerms)
 		return t, nil
 	}
-	if err := t.read(); err != nil {
+	text, err := os.ReadFile(path)
+	if err != nil {
 		return nil, fmt.Errorf("BLOCKED_TERMS_FILE=%q: cannot read the terms (%w); name a text file with one term a line", path, err)
 	}
+	t.take(text)
 	return t, nil
 }
 
-// decide rejects a comment that contains a blocked term, or that has no
-// content.
+// decide rejects a comment that contains a blocked term, as it is stored or as
+// it is shown, or that has no content.
 func (t *terms) decide(content string) event.Status {
-	text := fold(content)
-	if text == "" {
+	stored, shown := fold(content), ""
+	if stored == "" {
 		return event.Rejected
 	}
-	for _, term := range t.current() {
-		if strings.Contains(text, term) {
+	if text := asShown(content); text != content {
+		shown = fold(text)
+	}
+	for _, term := range t.now() {
+		if strings.Contains(stored, term) || strings.Contains(shown, term) {
 			return event.Rejected
 		}
 	}
 	return event.Approved
 }
 
-// current returns the folded terms, of the file as it was a moment ago.
-func (t *terms) current() []string {
+// now returns the folded terms, of the file as it was a moment ago.
+func (t *terms) now() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.path != "" && time.Since(t.checked) >= checkEvery {
 		t.checked = time.Now()
-		err := t.read()
-		if err != nil && !t.broken {
-			slog.Warn("the blocked terms cannot be read again; those read before stay", "file", t.path, "error", err)
-		}
-		t.broken = err != nil
+		t.checkLocked()
 	}
 	return t.folded
 }
 
-// read reads the file if it has changed. The caller holds mu, or is the only
-// one to know t.
-func (t *terms) read() error {
-	info, err := os.Stat(t.path)
-	if err != nil {
-		return err
-	}
-	found := version{info.ModTime(), info.Size()}
-	if found == t.version {
-		return nil
-	}
+var errEmpty = errors.New("it is empty; if nothing is to be blocked, leave a line that starts with # in it")
+
+func (t *terms) checkLocked() {
 	text, err := os.ReadFile(t.path)
-	if err != nil {
-		return err
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
+		err = errEmpty
 	}
+	if err != nil && !t.troubled {
+		slog.Warn("the blocked terms cannot be read again; those read before stay", "file", t.path, "error", err)
+	}
+	if t.troubled = err != nil; t.troubled {
+		t.seen = content{}
+		return
+	}
+	before := t.seen
+	if t.seen = sha256.Sum256(text); t.seen == before && t.seen != t.current {
+		t.take(text)
+	}
+}
+
+// take makes text the terms. The caller holds mu, or is the only one to know t.
+func (t *terms) take(text []byte) {
 	var list []string
 	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			list = append(list, line)
 		}
 	}
-	t.folded, t.version = foldAll(list), found
+	t.folded, t.current = foldAll(list), sha256.Sum256(text)
 	slog.Info("blocked terms read", "file", t.path, "terms", len(t.folded))
-	return nil
 }
 
 func foldAll(list []string) (folded []string) {
@@ -127,11 +138,16 @@ func fold(text string) string {
 	return strings.TrimSpace(strings.Map(visible, text))
 }
 
-// visible drops the characters that are not shown: controls other than white
-// space, and what Unicode calls default-ignorable.
+// visible drops the characters that are not shown, so that a word goes on
+// behind them: controls, what Unicode calls default-ignorable, and white space
+// and stand-ins that browsers give no room (a form feed, a carriage return, a
+// line or paragraph separator, an object replacement character).
 func visible(r rune) rune {
-	if unicode.IsSpace(r) {
+	switch r {
+	case ' ', '\t', '\n':
 		return r
+	case '\u2028', '\u2029', '\ufffc', '\u0085':
+		return -1
 	}
 	if unicode.In(r, unicode.Cf, unicode.Cc, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
 		return -1

@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	maxTitle     = 200
 	defaultLimit = 100
 	maxLimit     = 1000
-	settleLimit  = 2 * time.Second // how long a writer waits to read its own write
+	readLimit    = 2 * time.Second // how long a writer waits to read its own write
 )
 
 // posts answers the requests.
@@ -29,17 +28,7 @@ type posts struct {
 // Idempotency-Key it is derived from the key, so that every attempt, on every
 // replica, means the same post.
 func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		Title string `json:"title"`
-	}
-	if err := web.ReadJSON(w, r, &in); err != nil {
-		return err
-	}
-	title, err := web.Text("title", in.Title, maxTitle)
-	if err != nil {
-		return err
-	}
-	key, err := web.Key(r)
+	title, key, err := web.ReadCommand(w, r, "title", event.MaxTitle)
 	if err != nil {
 		return err
 	}
@@ -57,7 +46,8 @@ func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := p.view.Settle(r.Context(), e, receipt.Sequence, settleLimit); err != nil {
+	e.Sequence = receipt.Sequence
+	if _, err := p.view.Await(r.Context(), e, readLimit); err != nil { // later than readLimit, it is stored all the same
 		return err
 	}
 	if receipt.Duplicate {
@@ -111,10 +101,6 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	body, err := answer.End()
-	if err != nil {
-		return err
-	}
-	web.WriteBody(w, http.StatusOK, "application/json", body)
+	web.WriteBody(w, http.StatusOK, "application/json", answer.End())
 	return nil
 }

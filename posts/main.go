@@ -18,6 +18,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
 	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
 	dir := env.Dir("DATA_DIR", "data/posts")
+	refuse := env.OneOf("EVENTS_BY_HAND", "accept", "refuse") == "refuse"
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
@@ -31,7 +32,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		Routes: map[string]web.Handler{
 			"POST /posts/create": posts.create,
 			"GET /posts":         posts.list,
-			"POST /events":       reaction.Receiver{Apply: view.ApplyNow}.Receive,
+			"POST /events":       reaction.Receiver{Apply: view.ApplyNow, RefuseByHand: refuse}.Receive,
 		},
 		Origins:    origins,
 		Ready:      view.Ready,

@@ -58,6 +58,15 @@ func TestPostIsPublishedAndReadAtOnce(t *testing.T) {
 	}
 }
 
+func TestTitleBeyondTheLimitIsNotKept(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(event.New("long", "/elsewhere", event.PostCreated, "p", event.Post{ID: "p", Title: strings.Repeat("ä", 300_000)}))
+	s := start(t, b.URL).AwaitReady()
+	if got := titles(s.Get("/posts")); got != strings.Repeat("ä", 200)+" " {
+		t.Errorf("a title of %d bytes is kept", len(got))
+	}
+}
+
 func TestNewestFirstPageByPage(t *testing.T) {
 	b := bustest.New(t)
 	s := start(t, b.URL).AwaitReady()

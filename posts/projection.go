@@ -16,7 +16,8 @@ CREATE TABLE posts (
 	title TEXT NOT NULL
 )`
 
-// apply adds the posts that were created. The first event of an id counts.
+// apply adds the posts that were created. The first event of an id counts;
+// a title that is too long, from a publisher without our limit, is cut.
 func apply(tx *projection.Tx, events []event.Event) error {
 	for i := range events {
 		e := &events[i]
@@ -28,7 +29,7 @@ func apply(tx *projection.Tx, events []event.Event) error {
 			projection.Skip(e, err)
 			continue
 		}
-		if _, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title); err != nil {
+		if _, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, event.Cut(post.Title, event.MaxTitle)); err != nil {
 			return err
 		}
 		slog.Debug("post applied", "post", post.ID, "event", e.ID, "sequence", e.Sequence.String())

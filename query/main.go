@@ -19,6 +19,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
 	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
 	dir := env.Dir("DATA_DIR", "data/query")
+	refuse := env.OneOf("EVENTS_BY_HAND", "accept", "refuse") == "refuse"
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
@@ -37,7 +38,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 			"GET /posts":      q.list,
 			"GET /posts/{$}":  q.list,
 			"GET /posts/live": q.feed.Handler(ctx, view.Checkpoint),
-			"POST /events":    reaction.Receiver{Apply: view.ApplyNow}.Receive,
+			"POST /events":    reaction.Receiver{Apply: view.ApplyNow, RefuseByHand: refuse}.Receive,
 		},
 		Origins:    origins,
 		Ready:      view.Ready,

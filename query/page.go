@@ -14,7 +14,7 @@ import (
 
 const (
 	firstComments = 50      // that a post carries
-	maxBody       = 4 << 20 // bytes after which a page ends before its limit
+	maxBody       = 1 << 20 // bytes after which a page ends before its limit
 )
 
 // render reads and writes a page of posts: an object by id, newest first.
@@ -48,11 +48,7 @@ func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache
 	if err != nil {
 		return nil, err
 	}
-	body, err := answer.End()
-	if err != nil {
-		return nil, err
-	}
-	return pagecache.NewPage(body, header), nil
+	return pagecache.NewPage(answer.End(), header), nil
 }
 
 // post is a post as readers see it.

@@ -57,6 +57,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
+			post.Title = event.Cut(post.Title, event.MaxTitle)
 			if err := q.threads.addPost(tx, post); err != nil {
 				return err
 			}
@@ -71,7 +72,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 			if err != nil {
 				return err
 			}
-			comment.Content = comment.Status.Readable(comment.Content)
+			comment.Content = event.Cut(comment.Status.Readable(comment.Content), event.MaxContent)
 			a := byID[comment.ID]
 			if a == nil {
 				a = &arrival{Comment: comment, thread: thread}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,10 +18,12 @@ import (
 	"miniblog/internal/wire"
 )
 
-// How long a publication is tried: whoever waits for it gets an answer within
-// publishBudget plus one short attempt, together under 5 s.
+// How long a publication is tried: no attempt begins later than publishBudget
+// after Publish was called, and Publish returns within answerLimit, however many
+// wait. Together with the rest of a command that is under 5 s.
 const (
 	publishBudget   = 3500 * time.Millisecond
+	answerLimit     = 4 * time.Second
 	longestAttempt  = 2 * time.Second
 	shortestAttempt = 500 * time.Millisecond
 )
@@ -60,9 +63,13 @@ func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
 	if c.outbox.add(p) {
 		go c.send(context.WithoutCancel(ctx))
 	}
+	late := time.NewTimer(answerLimit)
+	defer late.Stop()
 	select {
 	case <-p.done:
 		return p.receipt, p.err
+	case <-late.C:
+		return Receipt{}, c.outbox.giveUp(p)
 	case <-ctx.Done():
 		return Receipt{}, ctx.Err()
 	}
@@ -92,6 +99,17 @@ type outbox struct {
 	waiting []*publication
 	sending bool
 	batches bool
+	trouble error // why the last attempt failed
+}
+
+// giveUp takes p out, if it still waits, and returns the fault that says so.
+func (o *outbox) giveUp(p *publication) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := slices.Index(o.waiting, p); i >= 0 {
+		o.waiting = slices.Delete(o.waiting, i, i+1)
+	}
+	return unavailable(o.trouble)
 }
 
 // add queues p and tells whether the caller must start the sender.
@@ -121,10 +139,11 @@ func (o *outbox) take() []*publication {
 	return taken
 }
 
-// putBack queues publications before all others.
-func (o *outbox) putBack(ps []*publication) {
+// putBack queues publications before all others, because of cause.
+func (o *outbox) putBack(ps []*publication, cause error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.trouble = cause
 	o.waiting = append(ps, o.waiting...)
 }
 
@@ -149,9 +168,9 @@ func (c *Client) send(ctx context.Context) {
 			batch[0].finish(&fault.Fault{Kind: fault.Refused, Detail: detail, Cause: err})
 		case errors.As(err, &refused) && refused.final(), errors.Is(err, errNoBatches):
 			c.outbox.setBatches(false) // one by one, so that each gets its own answer
-			c.outbox.putBack(batch)
+			c.outbox.putBack(batch, err)
 		default:
-			c.outbox.putBack(expire(batch, err))
+			c.outbox.putBack(expire(batch, err), err)
 			pause.Wait(ctx)
 		}
 	}
@@ -161,21 +180,25 @@ func (c *Client) send(ctx context.Context) {
 // others.
 func expire(batch []*publication, cause error) []*publication {
 	now := time.Now()
-	why := "cannot be reached"
-	var refused *statusError
-	if errors.As(cause, &refused) {
-		why = fmt.Sprintf("answers %d (%s)", refused.status, refused.detail)
-	}
 	var left []*publication
 	for _, p := range batch {
 		if now.Before(p.deadline) {
 			left = append(left, p)
 			continue
 		}
-		p.finish(&fault.Fault{Kind: fault.Unavailable, Cause: cause, Detail: fmt.Sprintf(
-			"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why)})
+		p.finish(unavailable(cause))
 	}
 	return left
+}
+
+func unavailable(cause error) error {
+	why := "cannot be reached"
+	var refused *statusError
+	if errors.As(cause, &refused) {
+		why = fmt.Sprintf("answers %d (%s)", refused.status, refused.detail)
+	}
+	return &fault.Fault{Kind: fault.Unavailable, Cause: cause, Detail: fmt.Sprintf(
+		"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why)}
 }
 
 var errNoBatches = errors.New("the event bus does not know batches")

@@ -97,6 +97,26 @@ func TestUnreachableBusIsSaidWithinFiveSeconds(t *testing.T) {
 	}
 }
 
+// TestEveryOneOfManyIsToldWithinFiveSeconds: the budget runs from when a
+// publication arrives, not from its first attempt.
+func TestEveryOneOfManyIsToldWithinFiveSeconds(t *testing.T) {
+	hang := bustest.New(t)
+	t.Cleanup(hang.Hold())
+	c := client(t, hang)
+	var wg sync.WaitGroup
+	for i := range 1500 {
+		wg.Go(func() {
+			start := time.Now()
+			_, err := c.Publish(t.Context(), newEvent(fmt.Sprint("id", i)))
+			var f *fault.Fault
+			if took := time.Since(start); !errors.As(err, &f) || f.Kind != fault.Unavailable || took > 5*time.Second {
+				t.Errorf("publication %d: %v after %v", i, err, took)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestWhatTheBusRefusesIsNotTriedAgain(t *testing.T) {
 	b := bustest.New(t)
 	_, err := client(t, b).Publish(t.Context(), newEvent(strings.Repeat("x", 129)))

@@ -62,32 +62,43 @@ type reader struct {
 
 var alive = []byte(": alive\n\n")
 
+// sliceBytes bounds what a reader takes from the feed at once. The text of a
+// change is shared by all readers; a reader that is slow keeps no more than
+// this from being freed.
+const sliceBytes = 64 << 10
+
 // run sends text, and then changes until ctx ends or the reader is gone, or so
 // slow that changes it has not seen are forgotten.
 func (r *reader) run(ctx context.Context, out *web.Stream, text []byte) {
+	texts := [][]byte{text}
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	lag := time.NewTimer(lagLimit)
 	defer lag.Stop()
 	for {
-		if _, err := out.Write(text); err != nil || out.Flush() != nil {
+		for _, text := range texts {
+			if _, err := out.Write(text); err != nil {
+				return
+			}
+		}
+		if out.Flush() != nil {
 			return
 		}
 		var changed <-chan struct{}
 		var inTime bool
-		if text, changed, inTime = r.take(); !inTime {
+		if texts, changed, inTime = r.take(texts[:0]); !inTime {
 			return
 		}
-		if len(text) > 0 {
+		if len(texts) > 0 {
 			continue
 		}
 		select {
 		case <-changed:
 		case <-tick.C:
-			text = alive
+			texts = append(texts, alive)
 		case <-lag.C:
 			if r.checkpoint() < r.after { // of another log, or too far ahead to wait for
-				text = r.startOver()
+				texts = append(texts, r.startOver())
 			}
 		case <-ctx.Done():
 			return
@@ -134,23 +145,29 @@ func (r *reader) startOverLocked() []byte {
 	return newChange(r.checkpoint(), "reset", struct{}{}).text
 }
 
-// take returns what there is to send, and what to wait for if that is nothing.
-// inTime is false if changes were forgotten before the reader took them: it
-// has to come back, and resumes or loads again.
-func (r *reader) take() (text []byte, changed <-chan struct{}, inTime bool) {
+// take appends to texts what there is to send, sliceBytes of it at most, and
+// returns what to wait for if that is nothing. inTime is false if changes were
+// forgotten before the reader took them: it has to come back, and resumes or
+// loads again.
+func (r *reader) take(texts [][]byte) (_ [][]byte, changed <-chan struct{}, inTime bool) {
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
 	if r.resets != r.feed.resets {
-		return r.startOverLocked(), nil, true
+		return append(texts, r.startOverLocked()), nil, true
 	}
 	first := r.feed.firstLocked()
 	if r.next < first {
 		return nil, nil, false
 	}
-	for ; r.next < r.feed.end; r.next++ {
-		if c := &r.feed.recent[r.next-first]; c.sequence == 0 || c.sequence > r.after {
-			text = append(text, c.text...)
+	for size := 0; r.next < r.feed.end; r.next++ {
+		c := &r.feed.recent[r.next-first]
+		if c.sequence > 0 && c.sequence <= r.after {
+			continue
 		}
+		if size += len(c.text); size > sliceBytes && len(texts) > 0 {
+			break
+		}
+		texts = append(texts, c.text)
 	}
-	return text, r.feed.changed, true
+	return texts, r.feed.changed, true
 }

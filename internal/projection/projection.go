@@ -171,17 +171,16 @@ func (p *Projection) ApplyNow(e event.Event) error {
 	})
 }
 
-// Settle waits until an event that this process published can be read here: the
-// event with its sequence, or, from a bus without sequences, applied at once.
-// It gives up after limit without an error, since the event is safe on the bus.
-func (p *Projection) Settle(ctx context.Context, e event.Event, at event.Sequence, limit time.Duration) error {
-	if at == 0 {
-		return p.ApplyNow(e)
+// Await waits until the database holds what e says: with a sequence, until it
+// was fetched and applied; without one, or from a bus without a log, e is
+// applied at once. reached is false if that took longer than limit.
+func (p *Projection) Await(ctx context.Context, e event.Event, limit time.Duration) (reached bool, err error) {
+	if e.Sequence == 0 || p.origin() == simpleLog {
+		return true, p.ApplyNow(e)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	p.WaitFor(ctx, at)
-	return nil
+	return p.WaitFor(waiting, e.Sequence) == nil, ctx.Err()
 }
 
 // WaitFor returns nil when the event at sequence was applied, or ctx's error.
@@ -202,8 +201,28 @@ func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error
 	}
 }
 
-// Changed returns a channel that is closed at the next commit.
-func (p *Projection) Changed() <-chan struct{} { return p.waiting.next() }
+// Until waits until holds is true of the data, for as long as limit.
+func (p *Projection) Until(ctx context.Context, limit time.Duration, holds func(*Tx) (bool, error)) (reached bool, err error) {
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	for {
+		changed := p.waiting.next()
+		err = p.Read(ctx, func(tx *Tx) (err error) {
+			reached, err = holds(tx)
+			return err
+		})
+		if reached || err != nil {
+			return reached, err
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
 
 // commit commits what apply does. Unless log is empty, the checkpoint moves in
 // the same transaction to the sequence of log that apply returns. A damaged

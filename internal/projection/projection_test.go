@@ -506,12 +506,39 @@ func TestWaitFor(t *testing.T) {
 			}
 		})
 	}
-	changed := v.Changed()
 	for i := range 20 {
 		b.Add(posts(fmt.Sprint("t", i))...)
 	}
 	wg.Wait()
-	<-changed
+	n := int64(0)
+	count := func(tx *projection.Tx) (bool, error) {
+		_, err := tx.Get("SELECT count(*) FROM posts", nil, &n)
+		return n == 21, err
+	}
+	if reached, err := v.Until(t.Context(), 20*time.Millisecond, count); reached || err != nil {
+		t.Errorf("a condition that does not come true: %v, %v, %d posts", reached, err, n)
+	}
+	go b.Add(posts("last")...)
+	if reached, err := v.Until(t.Context(), 20*time.Second, count); !reached || err != nil {
+		t.Errorf("a condition that comes true: %v, %v, %d posts", reached, err, n)
+	}
+}
+
+// TestPanicInAReadLeavesNoTransactionOpen: the connection is used again.
+func TestPanicInAReadLeavesNoTransactionOpen(t *testing.T) {
+	b := bustest.New(t)
+	v := start(t, b, t.TempDir())
+	for range 8 { // each connection, twice
+		func() {
+			defer func() { recover() }()
+			v.Read(t.Context(), func(*projection.Tx) error { panic("a bug") })
+		}()
+	}
+	for range 8 {
+		if err := v.Read(t.Context(), func(*projection.Tx) error { return nil }); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestReadSeesOneState(t *testing.T) {

@@ -3,14 +3,18 @@
 //
 // Its law: a reaction is a function from one event to another. It changes
 // nothing itself, and the id of its event is derived from the cause's, so an
-// event that is delivered twice has one reaction. The answer is 200 only after
-// the bus has stored that event; anything else makes the bus deliver again.
+// event that is delivered twice has one reaction. That event is the answer to
+// the push, where the bus takes it so (a reply); to a simpler bus, like the
+// course's, it is published, and the answer is 200 only after that bus has
+// stored it. Anything else makes the bus deliver again.
 package reaction
 
 import (
 	"context"
 	"log/slog"
+	"mime"
 	"net/http"
+	"strings"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
@@ -25,10 +29,13 @@ type Receiver struct {
 	Type string
 	// React returns the event that follows from cause, or nil if none does.
 	React func(ctx context.Context, cause *event.Event, comment event.Comment) (*event.Event, error)
-	// Bus publishes what React returns.
+	// Bus publishes what React returns, if the push does not ask for replies.
 	Bus *bus.Client
 	// Apply, if not nil, takes events of all other types.
 	Apply func(event.Event) error
+	// RefuseByHand answers events without a sequence with 403: those come from a
+	// person, or from a bus that keeps no order.
+	RefuseByHand bool
 }
 
 // Receive answers POST /events.
@@ -37,33 +44,58 @@ func (rc Receiver) Receive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if e.Type == rc.Type {
-		err = rc.react(r.Context(), &e)
-	} else {
-		err = rc.apply(e)
+	if rc.RefuseByHand && e.Sequence == 0 {
+		return web.NewProblem(http.StatusForbidden, "This service takes events from its event bus alone, and this one has no sequence: publish it at the event bus, or set EVENTS_BY_HAND=accept.")
 	}
+	if e.Type != rc.Type {
+		if err := rc.apply(e); err != nil {
+			return err
+		}
+		return web.WriteJSON(w, http.StatusOK, struct{}{})
+	}
+	reply, err := rc.react(r.Context(), &e)
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, struct{}{})
+	if reply == nil {
+		return web.WriteJSON(w, http.StatusOK, struct{}{})
+	}
+	if !takesReplies(r) {
+		receipt, err := rc.Bus.Publish(r.Context(), *reply)
+		if err != nil {
+			return err
+		}
+		slog.Info("reaction published", "cause", e.ID, "event", reply.ID, "type", reply.Type, "sequence", receipt.Sequence.String())
+		return web.WriteJSON(w, http.StatusOK, struct{}{})
+	}
+	line, err := event.NewLine(reply)
+	if err != nil {
+		return err
+	}
+	slog.Info("reaction answered", "cause", e.ID, "sequence", e.Sequence.String(), "event", reply.ID, "type", reply.Type)
+	web.WriteBody(w, http.StatusOK, wire.Event, line.Text())
+	return nil
 }
 
-func (rc Receiver) react(ctx context.Context, cause *event.Event) error {
+// takesReplies tells whether the bus stores the event that a push is answered
+// with.
+func takesReplies(r *http.Request) bool {
+	for _, accept := range r.Header.Values("Accept") {
+		for name := range strings.SplitSeq(accept, ",") {
+			if mediaType, _, err := mime.ParseMediaType(name); err == nil && mediaType == wire.Event {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (rc Receiver) react(ctx context.Context, cause *event.Event) (*event.Event, error) {
 	comment, err := cause.Comment()
 	if err != nil {
-		return unusable(err)
+		return nil, unusable(err)
 	}
-	reply, err := rc.React(ctx, cause, comment)
-	if err != nil || reply == nil {
-		return err
-	}
-	receipt, err := rc.Bus.Publish(ctx, *reply)
-	if err != nil {
-		return err
-	}
-	slog.Info("reaction published", "comment", comment.ID, "status", string(comment.Status), "cause", cause.ID,
-		"event", reply.ID, "type", reply.Type, "sequence", receipt.Sequence.String())
-	return nil
+	return rc.React(ctx, cause, comment)
 }
 
 func (rc Receiver) apply(e event.Event) error {

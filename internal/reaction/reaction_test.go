@@ -34,6 +34,23 @@ func TestEveryFormOfAnEventIsReceived(t *testing.T) {
 	}
 }
 
+// TestReplyGoesToWhoTakesIt holds that an event is the answer only where the bus
+// asked for one; moderation's and comments' own tests hold that it is published
+// elsewhere.
+func TestReplyGoesToWhoTakesIt(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"application/cloudevents+json, application/cloudevents-batch+json": true,
+		"application/cloudevents+json;q=0.9":                               true, "text/html,application/cloudevents+json": true,
+		"": false, "*/*": false, "application/json": false, "application/cloudevents-batch+json": false, ";;": false,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/events", nil)
+		r.Header.Set("Accept", accept)
+		if got := takesReplies(r); got != want {
+			t.Errorf("Accept: %s: %v", accept, got)
+		}
+	}
+}
+
 // FuzzReceive holds that whatever is pushed is a usable event or a problem
 // that is the sender's.
 func FuzzReceive(f *testing.F) {

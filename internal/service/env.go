@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"miniblog/internal/disk"
@@ -36,6 +37,16 @@ func (e *Env) String(name, def string) string {
 		return strings.TrimSpace(v)
 	}
 	return def
+}
+
+// OneOf returns the variable's value, which must be def, its default, or one of
+// others.
+func (e *Env) OneOf(name, def string, others ...string) string {
+	v := e.String(name, def)
+	if v != def && !slices.Contains(others, v) {
+		e.fail(name, v, "must be "+strings.Join(append([]string{def}, others...), " or "))
+	}
+	return v
 }
 
 // URL returns a base URL without its trailing slash.

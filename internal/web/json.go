@@ -86,17 +86,21 @@ func DecodeJSON(body []byte, v any) error {
 	if errors.As(err, &wrong) {
 		field := strings.TrimPrefix(string(wrong.JSONPointer), "/")
 		if field == "" {
-			return NewProblem(http.StatusBadRequest, "The body must not be a JSON %s.", kindName(wrong))
+			return NewProblem(http.StatusBadRequest, "The body must not be a JSON %s.", kindName(wrong.JSONKind))
 		}
-		p := NewProblem(http.StatusBadRequest, "The field %.40q has the wrong type: a JSON %s does not fit.", field, kindName(wrong))
-		p.Field = field
-		return p
+		return wrongType(field, wrong.JSONKind)
 	}
 	return NewProblem(http.StatusBadRequest, "The body is not valid JSON in UTF-8: %.200s.", strings.TrimPrefix(err.Error(), "jsontext: "))
 }
 
-func kindName(err *json.SemanticError) string {
-	switch err.JSONKind {
+func wrongType(field string, kind jsontext.Kind) *Problem {
+	p := NewProblem(http.StatusBadRequest, "The field %.40q has the wrong type: a JSON %s does not fit.", field, kindName(kind))
+	p.Field = field
+	return p
+}
+
+func kindName(kind jsontext.Kind) string {
+	switch kind {
 	case 'n':
 		return "null"
 	case 't', 'f':

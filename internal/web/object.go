@@ -34,9 +34,7 @@ func (o *Object) Add(name string, value any) error {
 func (o *Object) Len() int { return int(o.encoder.OutputOffset()) }
 
 // End returns the whole object and a line's end; nothing can be added after.
-func (o *Object) End() ([]byte, error) {
-	if err := o.encoder.WriteToken(jsontext.EndObject); err != nil { // which ends the line, too
-		return nil, err
-	}
-	return o.text.Bytes(), nil
+func (o *Object) End() []byte {
+	o.encoder.WriteToken(jsontext.EndObject) // which ends the line, too, and cannot fail after whole members
+	return o.text.Bytes()
 }

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // LinkNext tells a reader where the next page is, as RFC 8288 writes it:
@@ -13,6 +16,26 @@ import (
 func LinkNext(h http.Header, u *url.URL, limit int, param, value string) {
 	query := url.Values{"limit": {strconv.Itoa(limit)}, param: {value}}
 	h.Set("Link", "<"+u.EscapedPath()+"?"+query.Encode()+`>; rel="next"`)
+}
+
+// ReadCommand reads a command: a JSON object whose member field is a text of at
+// most most characters, and its Idempotency-Key, "" if it has none. Its errors
+// are problems: 415, 413, 400, 422.
+func ReadCommand(w http.ResponseWriter, r *http.Request, field string, most int) (text, key string, err error) {
+	var members map[string]jsontext.Value
+	if err := ReadJSON(w, r, &members); err != nil {
+		return "", "", err
+	}
+	if value := members[field]; value != nil && value.Kind() != 'n' {
+		if json.Unmarshal(value, &text) != nil {
+			return "", "", wrongType(field, value.Kind())
+		}
+	}
+	if text, err = Text(field, text, most); err != nil {
+		return "", "", err
+	}
+	key, err = Key(r)
+	return text, key, err
 }
 
 // Text checks a string that a person typed: trimmed, of 1 to most characters,

@@ -42,7 +42,7 @@ var ours = map[string][]string{
 
 	// No service imports another. They share the envelope and the way to the bus.
 	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
-	"comments": {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
+	"comments": {"internal/bus", "internal/event", "internal/fault", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
 	"query":    {"internal/bus", "internal/event", "internal/feed", "internal/pagecache", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
 
 	// A reaction keeps no state: it has no projection.

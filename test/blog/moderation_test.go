@@ -45,6 +45,28 @@ func TestModerationDecidesOnEveryComment(t *testing.T) {
 	}
 }
 
+// TestAnotherDecisionChangesNoComment: beyond the ids that the bus remembers, a
+// replay or a restore decides on old comments again, with the terms of that day.
+func TestAnotherDecisionChangesNoComment(t *testing.T) {
+	t.Parallel()
+	blog := harness.StartBlog(t, harness.Config{})
+	post := blog.MustPost(t, "A post")
+	blog.MustComment(t, post.ID, "What a fine apple")
+	blog.MustComment(t, post.ID, "orange")
+	before := decided(t, blog.API, post.ID, 2)
+	for i, status := range []string{"rejected", "approved"} {
+		again := map[string]any{"id": before[i].ID, "postId": post.ID, "content": "What is this?", "status": status}
+		event := map[string]any{"type": "CommentModerated", "subject": post.ID, "data": again}
+		if err := harness.PostJSON(t.Context(), blog.BusURL+"/events", event, &map[string]any{}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blog.MustComment(t, post.ID, "The next one") // which is decided after them, as they are about the same post
+	if after := decided(t, blog.API, post.ID, 3); after[0] != before[0] || after[1] != before[1] {
+		t.Errorf("the comments were %+v and are %+v", before, after)
+	}
+}
+
 func TestTextOfARejectedCommentIsInNoAnswer(t *testing.T) {
 	t.Parallel()
 	const secret = "kumquat-7f3a"

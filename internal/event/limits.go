@@ -1,0 +1,23 @@
+package event
+
+// The most that the services take in, in characters. Whoever publishes past
+// them may send more; a projection keeps what Cut leaves.
+const (
+	MaxTitle   = 200
+	MaxContent = 10_000
+)
+
+// Cut returns the first most characters of text.
+func Cut(text string, most int) string {
+	if len(text) <= most { // a character has at least one byte
+		return text
+	}
+	n := 0
+	for i := range text {
+		if n == most {
+			return text[:i]
+		}
+		n++
+	}
+	return text
+}
