@@ -1,0 +1,137 @@
+package activity
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"regexp"
+	"time"
+
+	"miniblog/internal/event"
+)
+
+// What is kept of followers.
+const (
+	mostFollowers = 1000
+	awayLimit     = 10 * time.Minute // then one that left is forgotten
+)
+
+// Follower is who fetches and waits for what comes.
+type Follower struct {
+	Name    string `json:"name"`
+	Copy    string `json:"copy,omitzero"`
+	Address string `json:"address"` // the host it calls from
+}
+
+// following is how a follower is doing. The recorder's mutex guards it.
+type following struct {
+	position event.Sequence // it has everything up to here: it asked for what follows
+	sent     event.Sequence // the last event that it was sent
+	requests int            // under way
+	seen     time.Time
+}
+
+// agent is how our services name themselves: miniblog-query/1.2 (a-copy). Others
+// are known by their first product.
+var agent = regexp.MustCompile(`^(?:miniblog-)?([^\s/()]{1,64})(?:/\S*)?(?: \(([^()]{1,64})\))?`)
+
+// followerOf reads who sent a request.
+func followerOf(r *http.Request) Follower {
+	f := Follower{Name: "unnamed"}
+	if m := agent.FindStringSubmatch(r.UserAgent()); m != nil {
+		f.Name, f.Copy = m[1], m[2]
+		if f.Name == "Mozilla" {
+			f.Name, f.Copy = "browser", ""
+		}
+	}
+	f.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	return f
+}
+
+// Visit is a request that waits for events.
+type Visit struct {
+	recorder *Recorder
+	follower Follower
+	request  context.Context
+}
+
+// Visited says that a request asks for the events after a sequence and waits
+// for them. The visit must be ended.
+func (r *Recorder) Visited(request *http.Request, after event.Sequence) *Visit {
+	if r == nil {
+		return nil
+	}
+	v := &Visit{r, followerOf(request), request.Context()}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.followers[v.follower]
+	if f == nil {
+		r.makeRoomLocked()
+		f = &following{}
+		r.followers[v.follower] = f
+	}
+	f.requests++
+	f.position = after
+	r.followedLocked(v.follower, f, "asked")
+	return v
+}
+
+// Sent says that the follower was sent everything up to a sequence.
+func (v *Visit) Sent(last event.Sequence) {
+	if v != nil {
+		v.update("sent", func(f *following) { f.sent = last })
+	}
+}
+
+// End says that the request is over. If its connection was lost, so is the
+// follower, until it asks again.
+func (v *Visit) End() {
+	if v == nil {
+		return
+	}
+	did := ""
+	if v.request.Err() != nil {
+		did = "left"
+	}
+	v.update(did, func(f *following) { f.requests-- })
+}
+
+// update changes what is known of the follower, and records what it did unless
+// that is nothing.
+func (v *Visit) update(did string, change func(*following)) {
+	v.recorder.mu.Lock()
+	defer v.recorder.mu.Unlock()
+	f := v.recorder.followers[v.follower]
+	if f == nil {
+		return // forgotten, as there were too many
+	}
+	change(f)
+	if did == "left" && f.requests > 0 {
+		return // by one way only
+	}
+	if did != "" {
+		v.recorder.followedLocked(v.follower, f, did)
+	}
+}
+
+func (r *Recorder) followedLocked(who Follower, f *following, did string) {
+	f.seen = time.Now()
+	r.recordLocked(&followed{who, did, f.position, f.sent, f.seen, f.requests})
+}
+
+// makeRoomLocked forgets followers that are long gone, and the one that was not
+// seen for longest if there are too many.
+func (r *Recorder) makeRoomLocked() {
+	var oldest Follower
+	var seen time.Time
+	for who, f := range r.followers {
+		if f.requests == 0 && time.Since(f.seen) > awayLimit {
+			delete(r.followers, who)
+		} else if seen.IsZero() || f.seen.Before(seen) {
+			oldest, seen = who, f.seen
+		}
+	}
+	if len(r.followers) >= mostFollowers {
+		delete(r.followers, oldest)
+	}
+}
