@@ -8,10 +8,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"miniblog/event-bus/activity"
 	"miniblog/event-bus/api"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
@@ -47,14 +49,19 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s: %w", dir, withCure(dir, err))
 	}
-	pusher, err := push.New(push.Config{Log: log.local, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: api.ReplyPublisher(log)}, subscribers)
+	recorder := activity.New(log.local, dir)
+	pusher, err := push.New(push.Config{
+		Log: log.local, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Activity: recorder, Publish: api.ReplyPublisher(log, recorder),
+	}, subscribers)
 	if err != nil {
 		log.Close()
 		return nil, err
 	}
 	slog.Info("the log is open", "log", log.ID(), "last", log.Last(), "subscribers", len(subscribers))
+	routes := api.New(api.Config{Log: log, Pusher: pusher, Activity: recorder, Stopping: ctx, ReplyOnly: replyOnly}).Routes()
+	routes["GET /activity"] = func(w http.ResponseWriter, r *http.Request) error { return recorder.Serve(ctx, w, r) }
 	return &service.Service{
-		Routes:     api.New(api.Config{Log: log, Pusher: pusher, Stopping: ctx, ReplyOnly: replyOnly}).Routes(),
+		Routes:     routes,
 		Origins:    origins,
 		Background: []func(context.Context) error{pusher.Run},
 		Alive:      log.Failure,

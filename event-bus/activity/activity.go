@@ -59,13 +59,26 @@ func New(log *eventlog.Log, dir string) *Recorder {
 	}
 }
 
-// Stored says that count events, the first with a sequence, are on disk as of
-// now. arrived is when their request came.
-func (r *Recorder) Stored(first event.Sequence, count int, arrived time.Time) {
+// Stored says that events are on disk as of now. arrived is when their request
+// came. Those that were there before are left out; the others lie in one piece.
+func (r *Recorder) Stored(positions []eventlog.Position, arrived time.Time) {
 	if r == nil {
 		return
 	}
-	r.record(&stored{first, count, arrived, time.Now()})
+	var first event.Sequence
+	count := 0
+	for _, p := range positions {
+		if p.Duplicate {
+			continue
+		}
+		if count == 0 {
+			first = p.Sequence
+		}
+		count++
+	}
+	if count > 0 {
+		r.record(&stored{first, count, arrived, time.Now()})
+	}
 }
 
 // Delivery is one attempt to push an event.

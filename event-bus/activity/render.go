@@ -2,6 +2,7 @@ package activity
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -70,11 +71,11 @@ func (s *stored) appendTo(b []byte, lines *lines) []byte {
 			m.Last = last
 		}
 		if line := lines.at(q); line != nil {
-			head, _ := event.ReadHead(line)
-			m.ID, m.Type, m.Source, m.Subject = string(head.ID), string(head.Type), string(head.Source), string(head.Subject)
+			l, _ := event.ReadLine(line)
+			m.ID, m.Type, m.Source, m.Subject = string(l.ID()), string(l.Type()), string(l.Source()), string(l.Subject())
 			m.Size = len(line)
-			if cause, ok := bytes.CutSuffix(head.ID, append([]byte("/"), head.Type...)); ok {
-				m.Cause = string(cause)
+			if cause, ok := strings.CutSuffix(m.ID, "/"+m.Type); ok {
+				m.Cause = cause
 			}
 		}
 		b = appendMessage(b, "stored", m)

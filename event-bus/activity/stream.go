@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
 )
@@ -165,7 +166,7 @@ func (r *Recorder) render(number uint64, f fact, lines *lines) []byte {
 // appendStatus says how the log is doing.
 func (r *Recorder) appendStatus(b []byte) []byte {
 	size, segments := r.log.Size()
-	free, total := diskRoom(r.dir)
+	free, total := disk.Room(r.dir)
 	failure := ""
 	if err := r.log.Failure(); err != nil {
 		failure = valid(err.Error())

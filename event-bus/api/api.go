@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/semaphore"
 
+	"miniblog/event-bus/activity"
 	"miniblog/event-bus/eventlog"
 	"miniblog/event-bus/push"
 	"miniblog/internal/event"
@@ -39,8 +40,9 @@ type Log interface {
 // Config is what the API works on. It closes none of it.
 type Config struct {
 	Log      Log
-	Pusher   *push.Pusher    // nil: no routes for subscribers
-	Stopping context.Context // ends when the service begins to stop: waits and streams end then
+	Pusher   *push.Pusher       // nil: no routes for subscribers
+	Activity *activity.Recorder // is told of what is stored and who follows; may be nil
+	Stopping context.Context    // ends when the service begins to stop: waits and streams end then
 	// ReplyOnly are types of events that POST /events refuses with 403: only the
 	// reply of a subscriber that may answer with them brings one.
 	ReplyOnly []string
@@ -50,6 +52,7 @@ type Config struct {
 type API struct {
 	log         Log
 	pusher      *push.Pusher
+	activity    *activity.Recorder
 	stopping    context.Context
 	replyOnly   []string
 	batchMemory *semaphore.Weighted
@@ -57,7 +60,7 @@ type API struct {
 
 // New returns the API of a bus.
 func New(c Config) *API {
-	return &API{log: c.Log, pusher: c.Pusher, stopping: c.Stopping, replyOnly: c.ReplyOnly, batchMemory: semaphore.NewWeighted(batchMemory)}
+	return &API{log: c.Log, pusher: c.Pusher, activity: c.Activity, stopping: c.Stopping, replyOnly: c.ReplyOnly, batchMemory: semaphore.NewWeighted(batchMemory)}
 }
 
 // Routes returns the handlers by pattern of http.ServeMux.

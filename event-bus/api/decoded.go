@@ -46,6 +46,7 @@ func (f *fetch) sendLines(ctx context.Context) error {
 			return cutOff(err)
 		}
 	}
+	f.sent(s.passed)
 	return cutOff(body.Close())
 }
 
@@ -80,6 +81,7 @@ func (f *fetch) sendArray(ctx context.Context) error {
 	if _, err := body.Write([]byte(end)); err != nil {
 		return cutOff(err)
 	}
+	f.sent(s.passed)
 	return cutOff(body.Close())
 }
 

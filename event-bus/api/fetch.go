@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"miniblog/event-bus/activity"
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
@@ -77,6 +78,10 @@ func (a *API) fetch(w http.ResponseWriter, r *http.Request) error {
 	f.header.Set("Cache-Control", "no-cache")
 	f.header.Add("Vary", "Accept, Accept-Encoding")
 	accept := r.Header.Get("Accept")
+	if r.Method == http.MethodGet && (want.wait > 0 || strings.Contains(accept, wire.Stream)) {
+		f.visit = a.activity.Visited(r, want.after)
+		defer f.visit.End()
+	}
 	switch {
 	case r.Method == http.MethodHead: // nothing to read, nothing to wait for
 		f.begin(a.log.Last())
@@ -114,6 +119,14 @@ type fetch struct {
 	out      *web.Stream
 	want     wanted
 	encoding string
+	visit    *activity.Visit // of a reader who waits for what comes, else nil
+}
+
+// sent tells how far the answer went, if that is further than the reader was.
+func (f *fetch) sent(last event.Sequence) {
+	if last > f.want.after {
+		f.visit.Sent(last)
+	}
 }
 
 // begin says where the log ends; what is sent ends there at most. It gives the

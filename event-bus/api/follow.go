@@ -48,6 +48,7 @@ func (f *fetch) follow(ctx context.Context) error {
 		if err := f.out.Flush(); err != nil {
 			return cutOff(err)
 		}
+		f.sent(s.passed)
 		f.want.after, f.want.limit = s.passed, s.want.limit
 		s.close()
 		pause(ctx, flushEvery)

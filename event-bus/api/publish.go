@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"mime"
 	"net/http"
@@ -18,10 +19,11 @@ import (
 
 // publish stores what it is sent and answers when that is on disk.
 func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
+	arrived := time.Now()
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case mediaType == wire.Batch:
-		return a.publishBatch(w, r)
+		return a.publishBatch(w, r, arrived)
 	case mediaType != wire.Event && isBinary(r.Header):
 		e, err := readBinary(w, r)
 		if err != nil {
@@ -31,7 +33,7 @@ func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return a.storeOne(w, r, line)
+		return a.storeOne(w, r, line, arrived)
 	}
 	body, _, err := web.ReadBody(w, r, web.MaxBody, wire.JSON, wire.Event, wire.Batch)
 	if err != nil {
@@ -44,16 +46,16 @@ func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.storeOne(w, r, line)
+	return a.storeOne(w, r, line, arrived)
 }
 
-func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line event.Line) error {
+func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line event.Line, arrived time.Time) error {
 	if err := a.allowed(line); err != nil {
 		return err
 	}
-	positions, err := a.log.Append(r.Context(), []event.Line{line})
+	positions, err := a.append(r.Context(), []event.Line{line}, arrived)
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, wire.Receipt{Status: "OK", ID: string(line.ID()), Sequence: positions[0].Sequence, Duplicate: positions[0].Duplicate})
 }
@@ -68,22 +70,32 @@ func (a *API) allowed(line event.Line) error {
 	return p
 }
 
+// append stores events that arrived at a time. Its errors are problems.
+func (a *API) append(ctx context.Context, lines []event.Line, arrived time.Time) ([]eventlog.Position, error) {
+	positions, err := a.log.Append(ctx, lines)
+	if err != nil {
+		return nil, refused(err)
+	}
+	a.activity.Stored(positions, arrived)
+	return positions, nil
+}
+
 // publishBatch stores an array of events, all or none.
-func (a *API) publishBatch(w http.ResponseWriter, r *http.Request) error {
+func (a *API) publishBatch(w http.ResponseWriter, r *http.Request, arrived time.Time) error {
 	if r.ContentLength < 0 || r.ContentLength > web.MaxBody {
 		body, release, err := a.readBatch(w, r)
 		if err != nil {
 			return err
 		}
 		defer release()
-		return a.storeBatch(w, r, body)
+		return a.storeBatch(w, r, body, arrived)
 	}
 	buf := batchBodies.Get().(*[]byte)
 	body, _, err := web.ReadBodyInto(*buf, w, r, web.MaxBody, wire.Batch)
 	if err != nil {
 		return err
 	}
-	if err := a.storeBatch(w, r, body); err != nil {
+	if err := a.storeBatch(w, r, body, arrived); err != nil {
 		return err
 	}
 	*buf = body
@@ -91,7 +103,7 @@ func (a *API) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) storeBatch(w http.ResponseWriter, r *http.Request, body []byte) error {
+func (a *API) storeBatch(w http.ResponseWriter, r *http.Request, body []byte, arrived time.Time) error {
 	lines, err := readLines(body)
 	if err != nil {
 		return err
@@ -101,9 +113,9 @@ func (a *API) storeBatch(w http.ResponseWriter, r *http.Request, body []byte) er
 			return at(i, err)
 		}
 	}
-	positions, err := a.log.Append(r.Context(), lines)
+	positions, err := a.append(r.Context(), lines, arrived)
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, batchAnswer(positions))
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
+	"miniblog/event-bus/activity"
 	"miniblog/event-bus/push"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
@@ -13,14 +15,16 @@ import (
 )
 
 // ReplyPublisher is push.Config's Publish: it stores what subscribers answer a
-// push with, checked as the body of POST /events is.
-func ReplyPublisher(log Log) func(context.Context, push.Reply) error {
+// push with, checked as the body of POST /events is, and tells recorder.
+func ReplyPublisher(log Log, recorder *activity.Recorder) func(context.Context, push.Reply) error {
 	return func(ctx context.Context, reply push.Reply) error {
+		arrived := time.Now()
 		lines, err := readReply(reply)
 		if err != nil {
 			return badReply(err)
 		}
-		_, err = log.Append(ctx, lines)
+		positions, err := log.Append(ctx, lines)
+		recorder.Stored(positions, arrived)
 		return err
 	}
 }

@@ -83,7 +83,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: ReplyPublisher(log)}, subscribers)
+	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: ReplyPublisher(log, nil)}, subscribers)
 	if err != nil {
 		log.Close()
 		return nil, err

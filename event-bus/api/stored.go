@@ -24,8 +24,13 @@ func (f *fetch) sendStored(ctx context.Context) error {
 	f.header.Set("Content-Type", wire.Lines)
 	f.header.Set("Content-Encoding", "zstd")
 	f.header.Set("Content-Length", strconv.FormatInt(frames.Size, 10)) // without it there is no sendfile
-	_, err = frames.WriteTo(f.out)
-	return cutOff(err)
+	if _, err = frames.WriteTo(f.out); err != nil {
+		return cutOff(err)
+	}
+	if last > f.want.after {
+		f.sent(f.want.after + event.Sequence(min(f.want.limit, uint64(last-f.want.after))))
+	}
+	return nil
 }
 
 // awaitMore blocks until there is an event after f.want.after, f.want.wait at

@@ -40,6 +40,7 @@ type dispatcher struct {
 	inFlight       int
 	deliveredCount int // since the start; it tells a bad event from a subscriber that is down
 	lastError      string
+	toldState      string // to the activity
 }
 
 func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
@@ -117,6 +118,7 @@ func (d *dispatcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		d.read()
 		d.send()
+		d.tellState()
 		select {
 		case r := <-d.results:
 			d.handle(ctx, r)
@@ -140,6 +142,19 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 	d.save()
 	d.endpoint.transport.CloseIdleConnections()
+}
+
+// tellState says that the subscriber's state is another than was told last.
+func (d *dispatcher) tellState() {
+	name, why := d.state.name(), ""
+	if name == d.toldState {
+		return
+	}
+	if name != "up" {
+		why = d.lastError
+	}
+	d.toldState = name
+	d.config.Activity.StateChanged(d.sub.Name, name, why)
 }
 
 // reads tells whether more of the log is wanted.
@@ -272,7 +287,8 @@ func (d *dispatcher) lastDelivered() *delivery {
 // anew each time: a tenth of the work of a delivery.
 func (d *dispatcher) attemptAll(ctx context.Context) {
 	for next := range d.attempts {
-		d.results <- result{d.endpoint.deliver(ctx, next), next}
+		began := time.Now()
+		d.results <- result{d.endpoint.deliver(ctx, next), next, began, time.Since(began)}
 	}
 }
 

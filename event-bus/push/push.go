@@ -52,6 +52,7 @@ import (
 	"sync"
 	"time"
 
+	"miniblog/event-bus/activity"
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/disk"
 	"miniblog/internal/event"
@@ -62,9 +63,10 @@ type Config struct {
 	Log          *eventlog.Log
 	Dir          string // cursors and dead letters; made if missing
 	Logger       *slog.Logger
-	FirstBackoff time.Duration // 100ms
-	MostBackoff  time.Duration // 30s
-	Attempts     int           // of one event before it is given up; 20
+	Activity     *activity.Recorder // is told of attempts and of changes of state; may be nil
+	FirstBackoff time.Duration      // 100ms
+	MostBackoff  time.Duration      // 30s
+	Attempts     int                // of one event before it is given up; 20
 
 	// Publish stores a reply, checked as the body of POST /events is, and of the
 	// types that it may have. It returns when the reply is on disk, or BadReply for

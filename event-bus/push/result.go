@@ -4,17 +4,25 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"miniblog/event-bus/activity"
 )
 
 // result is what an attempt came to, on its way back to the loop.
 type result struct {
 	outcome
 	delivery *delivery
+	began    time.Time
+	took     time.Duration
 }
 
 // handle acts on what an attempt came to.
 func (d *dispatcher) handle(ctx context.Context, r result) {
 	d.inFlight--
+	d.config.Activity.Delivered(activity.Delivery{
+		Subscriber: d.sub.Name, Sequence: r.delivery.sequence, Attempt: r.delivery.attempts + 1,
+		Outcome: outcomes[r.verdict], Status: r.status, Answer: r.answer, Began: r.began, Took: r.took,
+	})
 	if d.state.mode == modeReplaying { // which delivers it again, whatever it came to
 		d.count(r.verdict)
 		d.beginReplay()

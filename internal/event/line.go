@@ -165,6 +165,9 @@ func (l Line) ID() []byte { return l.value(id) }
 // Type returns the event's type.
 func (l Line) Type() []byte { return l.value(typ) }
 
+// Source returns the event's source, "" if it has none. It may point into the line.
+func (l Line) Source() []byte { return l.value(source) }
+
 // Subject returns the event's subject, nothing if it has none.
 func (l Line) Subject() []byte { return l.value(subject) }
 

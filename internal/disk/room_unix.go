@@ -1,12 +1,12 @@
 //go:build linux || darwin
 
-package activity
+package disk
 
 import "golang.org/x/sys/unix"
 
-// diskRoom returns how many bytes are left on the disk that holds dir and how
-// many it has; zero if that cannot be known.
-func diskRoom(dir string) (free, total uint64) {
+// Room returns how many bytes are left on the disk that holds dir, and how many
+// it has; zero where that cannot be known.
+func Room(dir string) (free, total uint64) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, 0
