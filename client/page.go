@@ -102,8 +102,7 @@ func (p page) refuse(w http.ResponseWriter, r *http.Request) error {
 	if _, err := p(path); err != nil && path != "" && path != configFile {
 		return web.NewProblem(http.StatusNotFound, "There is nothing at %.100q. The page is at \"/\".", r.URL.Path)
 	}
-	w.Header().Set("Allow", "GET, HEAD")
-	return web.NewProblem(http.StatusMethodNotAllowed, "%s is not possible here; use GET, HEAD.", r.Method)
+	return web.NotAllowed(w.Header(), r.Method, "GET, HEAD")
 }
 
 // missing answers a person with a page and a program with a problem.

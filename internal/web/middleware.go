@@ -120,9 +120,16 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
+// NotAllowed is the 405 for a method where only those in allow are possible,
+// which it also puts into the answer's header.
+func NotAllowed(header http.Header, method, allow string) *Problem {
+	header.Set("Allow", allow)
+	return NewProblem(http.StatusMethodNotAllowed, "%s is not possible here; use %s.", method, allow)
+}
+
 func (a *answer) unrouted(status int) *Problem {
 	if status == http.StatusMethodNotAllowed {
-		return NewProblem(status, "%s is not possible here; use %s.", a.request.Method, a.Header().Get("Allow"))
+		return NotAllowed(a.Header(), a.request.Method, a.Header().Get("Allow"))
 	}
 	return NewProblem(status, "There is nothing at %.100q. docs/api.md lists the routes.", a.request.URL.Path)
 }
