@@ -23,6 +23,7 @@ import (
 // Client speaks to one event bus. It is safe for concurrent use.
 type Client struct {
 	base   string
+	agent  string
 	http   *http.Client
 	outbox outbox
 	zstd   sync.Pool // of *zstd.Decoder
@@ -31,7 +32,7 @@ type Client struct {
 // New returns a client of the bus at base, a URL without a trailing slash.
 func New(base string) *Client {
 	return &Client{
-		base: base,
+		base: base, agent: userAgent(),
 		http: &http.Client{Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: 16,

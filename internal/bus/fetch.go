@@ -73,6 +73,7 @@ func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Accept", wire.Lines)
 	req.Header.Set("Accept-Encoding", "zstd")
 	resp, err := c.http.Do(req)

@@ -258,6 +258,7 @@ func (c *Client) post(ctx context.Context, contentType string, body []byte, answ
 	if err != nil {
 		return err
 	}
+	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Content-Type", contentType)
 	resp, err := c.http.Do(req)
 	if err != nil {
