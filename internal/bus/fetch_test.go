@@ -179,9 +179,11 @@ func TestWhatIsNotABusIsAnError(t *testing.T) {
 
 func TestReaderThatStopsEndsTheFetch(t *testing.T) {
 	b := bustest.New(t)
+	var all []event.Event
 	for i := range 60_000 {
-		b.Add(newEvent(fmt.Sprint("id", i)))
+		all = append(all, newEvent(fmt.Sprint("id", i)))
 	}
+	b.Add(all...)
 	page, err := client(t, b).Fetch(t.Context(), 0, 0)
 	if err != nil {
 		t.Fatal(err)

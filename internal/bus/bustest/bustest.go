@@ -1,71 +1,119 @@
-// Package bustest has event buses for tests of what talks to one: a log in
-// memory that speaks the bus's contract, and one as simple as the course's.
+// Package bustest has event buses for tests of what talks to one: the real
+// handlers over a real log, with faults, and a bus as simple as the course's.
 //
-// Its law: what a client can see of New is what the real bus does; one suite
-// holds for both.
+// Its law: without a fault, what a client can see of New is what the real bus
+// does, for it is the same code.
 package bustest
 
 import (
 	"bytes"
-	"io"
+	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/klauspost/compress/zstd"
-
+	"miniblog/event-bus/api"
+	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
+	"miniblog/internal/web"
 )
 
-// Bus is a bus in memory on a free port of its own.
+// Bus is a bus on a free port of its own.
 type Bus struct {
 	URL string
 
-	mu          sync.Mutex
-	simple      bool
-	away        bool
-	server      *httptest.Server
-	log         string
-	events      []event.Event
-	ids         map[string]event.Sequence
-	grown       chan struct{}
-	subscribers []string
-	requests    map[string]int // by method and content type
-	refuse      int            // status to answer POST /events with, 0 for none
-	hold        chan struct{}  // POST /events waits until it is closed
-	corrupt     func([]byte) []byte
+	t      testing.TB
+	server *httptest.Server
+
+	mu       sync.Mutex
+	real     *running
+	simple   *simpleBus // answers instead of real, if there is one
+	away     bool
+	requests map[string]int // publications, by content type
+	refuse   int            // status to answer POST /events with, 0 for none
+	hold     chan struct{}  // POST /events waits until it is closed
+	corrupt  func([]byte) []byte
+	close    []func() error // of all logs
+}
+
+// running is the bus's own handlers and what they work on.
+type running struct {
+	handler http.Handler
+	log     *eventlog.Log
+	stop    context.CancelFunc
 }
 
 // New starts a bus that speaks the whole contract, without push.
-func New(t testing.TB) *Bus { return start(t, false) }
-
-// NewSimple starts a bus like the course's: an array in memory, no ids, no
-// order, no log; every event is pushed once to every subscriber.
-func NewSimple(t testing.TB, subscribers ...string) *Bus {
-	b := start(t, true)
-	b.Subscribe(subscribers...)
+func New(t testing.TB) *Bus {
+	b := &Bus{t: t, requests: map[string]int{}}
+	b.open("")
+	b.start()
 	return b
 }
 
-func start(t testing.TB, simple bool) *Bus {
-	b := &Bus{simple: simple, log: event.NewID(), grown: make(chan struct{}),
-		ids: map[string]event.Sequence{}, requests: map[string]int{}}
+func (b *Bus) start() {
 	b.server = httptest.NewServer(b)
 	b.URL = b.server.URL
-	t.Cleanup(b.Stop)
-	return b
+	b.t.Cleanup(func() {
+		b.Stop()
+		for _, close := range b.close {
+			if err := close(); err != nil {
+				b.t.Error(err)
+			}
+		}
+	})
+}
+
+// open puts a new log under the handlers; with an id, it is that log's.
+func (b *Bus) open(id string) {
+	b.t.Helper()
+	dir := b.t.TempDir()
+	log := b.openIn(dir)
+	if id != "" {
+		if err := log.Close(); err != nil {
+			b.t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "id"), []byte(id+"\n"), 0o644); err != nil {
+			b.t.Fatal(err)
+		}
+		if log = b.openIn(dir); log.ID() != id {
+			b.t.Fatalf("the log has the id %s, want %s", log.ID(), id)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	for pattern, handler := range api.New(api.Config{Log: log, Stopping: ctx}).Routes() {
+		mux.Handle(pattern, handler)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.real != nil {
+		b.real.stop() // who waits there asks again here
+	}
+	b.real = &running{mux, log, stop}
+	b.close = append(b.close, log.Close)
+}
+
+func (b *Bus) openIn(dir string) *eventlog.Log {
+	b.t.Helper()
+	log, err := eventlog.Open(dir, eventlog.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return log
 }
 
 // Stop makes the bus go away: connections are cut and refused.
 func (b *Bus) Stop() {
 	b.mu.Lock()
 	b.away = true
-	b.wakeLocked()
 	b.mu.Unlock()
 	b.server.CloseClientConnections()
 	b.server.Close()
@@ -94,33 +142,24 @@ func (b *Bus) Restart(t testing.TB) {
 
 // Become makes the bus another one, simple or not, with a new log of events.
 func (b *Bus) Become(simple bool, events ...event.Event) {
+	b.t.Helper()
+	b.open("")
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.simple, b.log, b.events = simple, event.NewID(), nil
-	b.ids = map[string]event.Sequence{}
-	for _, e := range events {
-		b.storeLocked(e)
+	b.simple = nil
+	if simple {
+		b.simple = &simpleBus{}
 	}
-	b.wakeLocked()
+	b.mu.Unlock()
+	b.Add(events...)
 }
 
 // Truncate makes the log end after n events, as one that was restored from an
 // old copy does.
 func (b *Bus) Truncate(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range b.events[n:] {
-		delete(b.ids, e.ID)
-	}
-	b.events = b.events[:n:n]
-	b.wakeLocked()
-}
-
-// Subscribe adds addresses that a simple bus pushes to.
-func (b *Bus) Subscribe(urls ...string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.subscribers = append(b.subscribers, urls...)
+	b.t.Helper()
+	kept := b.Events()[:n]
+	b.open(b.current().log.ID())
+	b.Add(kept...)
 }
 
 // Refuse makes POST /events answer with status; 0 ends that.
@@ -151,21 +190,65 @@ func (b *Bus) Corrupt(change func([]byte) []byte) {
 	b.corrupt = change
 }
 
-// Add stores events as if they had been published.
+// Add stores events as if they had been published, as they are.
 func (b *Bus) Add(events ...event.Event) {
+	b.t.Helper()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range events {
-		b.storeLocked(e)
+	simple := b.simple
+	b.mu.Unlock()
+	if simple != nil {
+		simple.store(events...)
+		return
 	}
-	b.wakeLocked()
+	lines := make([]event.Line, len(events))
+	for i, e := range events {
+		if e.ID == "" {
+			e.ID = event.NewID()
+		}
+		e.Sequence = 0
+		var err error
+		if lines[i], err = event.NewLine(&e); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if _, err := b.current().log.Append(context.Background(), lines); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // Events returns what is stored.
-func (b *Bus) Events() []event.Event {
+func (b *Bus) Events() (events []event.Event) {
+	b.t.Helper()
+	b.mu.Lock()
+	simple := b.simple
+	b.mu.Unlock()
+	if simple != nil {
+		return simple.stored()
+	}
+	r := b.current().log.Reader(0)
+	defer r.Close()
+	for {
+		batch, err := r.Next()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if batch.Count == 0 {
+			return events
+		}
+		for line := range batch.Lines() {
+			e, err := event.ParseLine(bytes.Clone(line))
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			events = append(events, e)
+		}
+	}
+}
+
+func (b *Bus) current() *running {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]event.Event(nil), b.events...)
+	return b.real
 }
 
 // Requests returns how many publications of a content type came.
@@ -175,199 +258,36 @@ func (b *Bus) Requests(contentType string) int {
 	return b.requests[contentType]
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler: the faults, and else what the bus does.
 func (b *Bus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
-	simple, away := b.simple, b.away
-	b.mu.Unlock()
-	switch {
-	case away:
-		panic(http.ErrAbortHandler)
-	case r.URL.Path != "/events":
-		http.NotFound(w, r)
-	case r.Method == http.MethodPost && simple:
-		b.publishSimple(w, r)
-	case r.Method == http.MethodPost:
-		b.publish(w, r)
-	case simple:
-		answer(w, http.StatusOK, b.Events())
-	default:
-		b.fetch(w, r)
+	real, simple, away, refuse, hold, corrupt := b.real.handler, b.simple, b.away, b.refuse, b.hold, b.corrupt
+	if r.Method == http.MethodPost {
+		b.requests[r.Header.Get("Content-Type")]++
 	}
-}
-
-// enter counts a publication and holds it up as long as the test wants.
-func (b *Bus) enter(kind string) (refuse int) {
-	b.mu.Lock()
-	b.requests[kind]++
-	refuse, hold := b.refuse, b.hold
 	b.mu.Unlock()
-	if hold != nil {
+	if away {
+		panic(http.ErrAbortHandler)
+	}
+	if r.Method == http.MethodPost && hold != nil {
 		<-hold
 	}
-	return refuse
-}
-
-func (b *Bus) publish(w http.ResponseWriter, r *http.Request) {
-	kind := r.Header.Get("Content-Type")
-	body, _ := io.ReadAll(r.Body)
-	if refuse := b.enter(kind); refuse != 0 {
-		answer(w, refuse, map[string]any{"status": refuse, "title": http.StatusText(refuse), "detail": "The test says so."})
-		return
-	}
-	var events []event.Event
-	batch := kind == "application/cloudevents-batch+json"
-	if !batch {
-		body = append(append([]byte{'['}, body...), ']')
-	}
-	if err := json.Unmarshal(body, &events); err != nil {
-		answer(w, http.StatusBadRequest, map[string]any{"status": 400, "detail": err.Error()})
-		return
-	}
-	for _, e := range events {
-		if len(e.ID) > event.MaxID || e.Type == "" {
-			answer(w, http.StatusUnprocessableEntity, map[string]any{"status": 422, "detail": "The id is too long, or the type is missing."})
-			return
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var sequences []event.Sequence
-	var duplicates []bool
-	again := false
-	for _, e := range events {
-		s, duplicate := b.storeLocked(e)
-		sequences, duplicates = append(sequences, s), append(duplicates, duplicate)
-		again = again || duplicate
-	}
-	b.wakeLocked()
-	said := map[string]any{"status": "OK"}
 	switch {
-	case !batch:
-		said["id"], said["sequence"] = b.events[sequences[0]-1].ID, sequences[0]
-		if again {
-			said["duplicate"] = true
+	case r.Method == http.MethodPost && refuse != 0:
+		web.WriteProblem(w, web.NewProblem(refuse, "The test says so."))
+	case simple != nil:
+		simple.ServeHTTP(w, r)
+	case r.Method == http.MethodGet && corrupt != nil:
+		r.Header.Del("Accept-Encoding")
+		whole := httptest.NewRecorder()
+		real.ServeHTTP(whole, r)
+		for name, values := range whole.Header() {
+			w.Header()[name] = values
 		}
+		w.Header().Del("Content-Length")
+		w.WriteHeader(whole.Code)
+		w.Write(corrupt(whole.Body.Bytes()))
 	default:
-		said["first"], said["last"] = sequences[0], sequences[len(sequences)-1]
-		if again {
-			said["sequences"], said["duplicates"] = sequences, duplicates
-		}
+		real.ServeHTTP(w, r)
 	}
-	answer(w, http.StatusOK, said)
-}
-
-func (b *Bus) storeLocked(e event.Event) (s event.Sequence, duplicate bool) {
-	if !b.simple {
-		if s, stored := b.ids[e.ID]; stored {
-			return s, true
-		}
-		if e.ID == "" {
-			e.ID = event.NewID()
-		}
-		e.Sequence = event.Sequence(len(b.events) + 1)
-		b.ids[e.ID] = e.Sequence
-	}
-	b.events = append(b.events, e)
-	return e.Sequence, false
-}
-
-func (b *Bus) wakeLocked() {
-	close(b.grown)
-	b.grown = make(chan struct{})
-}
-
-// publishSimple is the course's bus: store what the body parser makes of the
-// body, push it to everybody, ignore how that went.
-func (b *Bus) publishSimple(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	kind := r.Header.Get("Content-Type")
-	var e event.Event
-	if kind == "application/json" {
-		if err := json.Unmarshal(body, &e); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-	} else {
-		body = []byte(`{}`)
-	}
-	b.enter(kind)
-	b.mu.Lock()
-	b.events = append(b.events, e)
-	subscribers := b.subscribers
-	b.mu.Unlock()
-	for _, url := range subscribers {
-		go func() {
-			resp, err := http.Post(url, "application/json", bytes.NewReader(body))
-			if err == nil {
-				resp.Body.Close()
-			}
-		}()
-	}
-	answer(w, http.StatusOK, map[string]string{"status": "OK"})
-}
-
-func (b *Bus) fetch(w http.ResponseWriter, r *http.Request) {
-	after, err := event.ParseSequence("0" + r.URL.Query().Get("after"))
-	if text := r.URL.Query().Get("after"); text != "" {
-		after, err = event.ParseSequence(text)
-	}
-	if err != nil {
-		answer(w, http.StatusUnprocessableEntity, map[string]any{"status": 422, "detail": err.Error()})
-		return
-	}
-	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
-	limit := time.After(wait)
-	b.mu.Lock()
-	for event.Sequence(len(b.events)) == after && wait > 0 && !b.away {
-		grown := b.grown
-		b.mu.Unlock()
-		select {
-		case <-grown:
-		case <-limit:
-			wait = 0
-		case <-r.Context().Done():
-			return
-		}
-		b.mu.Lock()
-	}
-	if b.away {
-		b.mu.Unlock()
-		panic(http.ErrAbortHandler)
-	}
-	var body []byte
-	last := event.Sequence(len(b.events))
-	for i := int(min(after, last)); i < len(b.events); i++ {
-		e := b.events[i]
-		line, _ := event.NewLine(&e)
-		body = append(append(body, line.Text()...), '\n')
-	}
-	log, corrupt := b.log, b.corrupt
-	b.mu.Unlock()
-	if !strings.Contains(r.Header.Get("Accept"), "ndjson") {
-		body = append(append([]byte{'['}, bytes.ReplaceAll(bytes.TrimSpace(body), []byte("\n"), []byte(","))...), "]\n"...)
-		w.Header().Set("Content-Type", "application/json")
-	} else {
-		w.Header().Set("Content-Type", "application/x-ndjson")
-	}
-	if corrupt != nil {
-		body = corrupt(body)
-	}
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "zstd") {
-		w.Header().Set("Content-Encoding", "zstd")
-		var packed bytes.Buffer
-		encoder, _ := zstd.NewWriter(&packed, zstd.WithEncoderConcurrency(1))
-		encoder.Write(body)
-		encoder.Close()
-		body = packed.Bytes()
-	}
-	w.Header().Set("Event-Log", log)
-	w.Header().Set("Event-Sequence-Last", last.String())
-	w.Write(body)
-}
-
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	json.MarshalWrite(w, v)
 }

@@ -19,10 +19,10 @@ import (
 	"miniblog/internal/event"
 )
 
-// TestBusKeepsItsContract holds the bus in memory to what the real one does.
+// TestBusKeepsItsContract holds the bus for tests to what the program does.
 func TestBusKeepsItsContract(t *testing.T) {
-	t.Run("in memory", func(t *testing.T) { contract(t, New(t).URL) })
-	t.Run("the real one", func(t *testing.T) { contract(t, realBus(t)) })
+	t.Run("for tests", func(t *testing.T) { contract(t, New(t).URL) })
+	t.Run("the program", func(t *testing.T) { contract(t, realBus(t)) })
 }
 
 func contract(t *testing.T, url string) {
