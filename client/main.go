@@ -59,7 +59,6 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 			where.serve(w, r)
 			return nil
 		}),
-		"GET /": guarded(policy, page.serve),
-		"/":     guarded(policy, page.refuse),
+		"/": guarded(policy, page.answer), // "GET /" would contradict the patterns that all services have
 	}}, nil
 }

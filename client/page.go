@@ -78,6 +78,14 @@ func openPage(dir string) (page, error) {
 	return fromFolder(root.FS()), nil
 }
 
+// answer serves a file, or refuses what a page cannot do.
+func (p page) answer(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return p.serve(w, r)
+	}
+	return p.refuse(w, r)
+}
+
 // serve answers for every path that nobody else answers for.
 func (p page) serve(w http.ResponseWriter, r *http.Request) error {
 	path := strings.TrimPrefix(r.URL.Path, "/")
