@@ -59,6 +59,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 			where.serve(w, r)
 			return nil
 		}),
-		"/": guarded(policy, page.answer), // "GET /" would contradict the patterns that all services have
+		"GET /": guarded(policy, page.serve),
+		"/":     guarded(policy, page.refuse),
 	}}, nil
 }

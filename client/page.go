@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"miniblog/internal/web"
@@ -78,14 +79,6 @@ func openPage(dir string) (page, error) {
 	return fromFolder(root.FS()), nil
 }
 
-// answer serves a file, or refuses what a page cannot do.
-func (p page) answer(w http.ResponseWriter, r *http.Request) error {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return p.serve(w, r)
-	}
-	return p.refuse(w, r)
-}
-
 // serve answers for every path that nobody else answers for.
 func (p page) serve(w http.ResponseWriter, r *http.Request) error {
 	path := strings.TrimPrefix(r.URL.Path, "/")
@@ -103,11 +96,14 @@ func (p page) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// notFiles are the paths that can be got, but are no files of the page.
+var notFiles = []string{"", configFile, "healthz", "readyz", "metrics"}
+
 // refuse answers other methods than GET: 404 where there is nothing to GET, so
 // that nobody takes a path of a service that is not there for one of the page.
 func (p page) refuse(w http.ResponseWriter, r *http.Request) error {
 	path := strings.TrimPrefix(r.URL.Path, "/")
-	if _, err := p(path); err != nil && path != "" && path != configFile {
+	if _, err := p(path); err != nil && !slices.Contains(notFiles, path) {
 		return web.NewProblem(http.StatusNotFound, "There is nothing at %.100q. The page is at \"/\".", r.URL.Path)
 	}
 	return web.NotAllowed(w.Header(), r.Method, "GET, HEAD")

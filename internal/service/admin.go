@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -25,11 +22,6 @@ func (s *server) adminRoutes(profiles bool) map[string]http.Handler {
 		"GET /healthz": web.Handler(s.healthz),
 		"GET /readyz":  web.Handler(s.readyz),
 		"GET /metrics": promhttp.Handler(),
-	}
-	for _, pattern := range slices.Collect(maps.Keys(routes)) { // a service may answer every other path by itself
-		routes[strings.TrimPrefix(pattern, "GET ")] = web.Handler(func(w http.ResponseWriter, r *http.Request) error {
-			return web.NotAllowed(w.Header(), r.Method, "GET, HEAD")
-		})
 	}
 	if profiles {
 		routes["GET /debug/pprof/"] = http.HandlerFunc(pprof.Index)
