@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -38,7 +37,8 @@ type dispatcher struct {
 	position       position
 	saved          position // as it is on disk
 	inFlight       int
-	deliveredCount int // since the start; it tells a bad event from a subscriber that is down
+	deliveredCount int     // since the start; it tells a bad event from a subscriber that is down
+	taken          []taken // lately, oldest first; one a subject
 	lastError      string
 	toldState      string // to the activity
 }
@@ -257,29 +257,6 @@ func (d *dispatcher) probe() *delivery {
 // hasProbe tells whether probe would return something.
 func (d *dispatcher) hasProbe() bool {
 	return len(d.window.ready) > 0 || d.position.LastDelivered != 0 && len(d.window.outstanding) > 0
-}
-
-// lastDelivered returns the event that was delivered last, nil if there is none.
-// Sent once more it looks as if its answer had been lost: it comes after nothing
-// newer of its subject.
-func (d *dispatcher) lastDelivered() *delivery {
-	if d.position.LastDelivered == 0 {
-		return nil
-	}
-	reader := d.config.Log.Reader(d.position.LastDelivered - 1)
-	defer reader.Close()
-	b, err := reader.Next()
-	if err == nil {
-		for text := range b.Lines() {
-			line, ok := event.ReadLine(text)
-			if !ok || line.Sequence() != d.position.LastDelivered || !d.sub.wants(string(line.Type())) {
-				break
-			}
-			return &delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), check: true}
-		}
-	}
-	d.position.LastDelivered = 0
-	return nil
 }
 
 // attemptAll makes one attempt after the other until there are no more. It

@@ -46,7 +46,7 @@ func (d *dispatcher) handle(ctx context.Context, r result) {
 	case delivered:
 		d.took()
 		d.deliveredCount++
-		d.position.LastDelivered = r.delivery.sequence
+		d.noteDelivered(r.delivery)
 		d.window.finish(r.delivery)
 	case notStored: // which is neither the event's fault nor the subscriber's
 		d.took()
@@ -93,7 +93,7 @@ func (d *dispatcher) handleCheck(r result) {
 	case silent:
 		d.failed(modeSilent, r)
 	case rejected: // it bears no repetition, and so tells nothing
-		d.position.LastDelivered = 0
+		d.position.LastDelivered, d.taken = 0, nil
 		d.failed(modeFailing, r)
 	default:
 		d.failed(modeFailing, r)
@@ -197,7 +197,7 @@ func (d *dispatcher) took() {
 // failed pauses all lanes; the next attempt is a probe.
 func (d *dispatcher) failed(to mode, r result) {
 	if d.state.failed(to, d.inFlight == 0, r.retryAfter, d.backoff) {
-		d.logger.Warn("the subscriber is "+d.state.name()+": its events wait", "error", describe(r.outcome))
+		d.logger.Warn("the subscriber takes nothing: its events wait", "state", d.state.name(), "error", describe(r.outcome))
 	}
 }
 

@@ -1,9 +1,11 @@
 // Package projection keeps a service's own view of the log: a SQLite database
 // and the checkpoint up to which events were applied to it.
 //
-// Its law: the database is fed from the log alone, data and checkpoint in one
+// Its law: the database is fed from the log, data and checkpoint in one
 // transaction, so it may be lost at any time and is then built again. Applying
-// has no side effects, and applying twice changes nothing.
+// has no side effects, and applying twice changes nothing. The one exception is
+// an event without a sequence, sent by hand or by a bus that keeps no log:
+// ApplyNow applies it at once, on this copy alone, and a rebuild loses it.
 package projection
 
 import (
