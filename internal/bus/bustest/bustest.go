@@ -143,14 +143,20 @@ func (b *Bus) Restart(t testing.TB) {
 // Become makes the bus another one, simple or not, with a new log of events.
 func (b *Bus) Become(simple bool, events ...event.Event) {
 	b.t.Helper()
-	b.open("")
-	b.mu.Lock()
-	b.simple = nil
-	if simple {
-		b.simple = &simpleBus{}
+	if simple { // before the log is another one, which nobody may see then
+		b.setSimple(&simpleBus{})
 	}
-	b.mu.Unlock()
+	b.open("")
+	if !simple {
+		b.setSimple(nil)
+	}
 	b.Add(events...)
+}
+
+func (b *Bus) setSimple(simple *simpleBus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.simple = simple
 }
 
 // Truncate makes the log end after n events, as one that was restored from an
