@@ -69,8 +69,8 @@ func writeSubscribers(data string, programs []program) error {
 		return err
 	}
 	text := fmt.Sprintf(`[
-  {"name": "moderation", "url": "%s/events", "types": ["CommentCreated"]},
-  {"name": "comments", "url": "%s/events", "types": ["CommentModerated"]}
+  {"name": "moderation", "url": "%s/events", "types": ["CommentCreated"], "replies": ["CommentModerated"]},
+  {"name": "comments", "url": "%s/events", "types": ["CommentModerated"], "replies": ["CommentUpdated"]}
 ]
 `, url["moderation"], url["comments"])
 	return os.WriteFile(subscribersFile(data), []byte(text), 0o644)
