@@ -23,6 +23,7 @@ type blog struct {
 	clock  time.Time
 	posts  []string
 	queue  []event.Event // decisions that follow a comment
+	prefix string        // of the types: with one, no service wants the events
 }
 
 func newBlog(seed uint64) *blog {
@@ -82,6 +83,7 @@ func (b *blog) next() event.Event {
 
 func (b *blog) at(later time.Duration, e event.Event) event.Event {
 	e.Time = event.Time(b.clock.Add(later + time.Duration(b.random.IntN(1e6))))
+	e.Type = b.prefix + e.Type
 	return e
 }
 
@@ -106,13 +108,14 @@ func lineOf(e event.Event) []byte {
 	return line.Text()
 }
 
-// singles returns bodies that publish one event each; the ids are new every time.
-func (b *blog) singles(connections int) func(int, int) []byte {
+// singles returns bodies that publish one event of that type each; the ids are
+// new every time.
+func (b *blog) singles(eventType string, connections int) func(int, int) []byte {
 	templates := make([][]byte, connections)
 	ids := make([][]byte, connections) // within the template
 	for c := range templates {
 		id := event.NewID()
-		e := b.at(0, event.New(id, "/posts", event.PostCreated, "", event.Post{ID: "0123456789", Title: b.text(8)}))
+		e := b.at(0, event.New(id, "/posts", eventType, "", event.Post{ID: "0123456789", Title: b.text(8)}))
 		templates[c] = lineOf(e)
 		at := bytes.Index(templates[c], []byte(id))
 		ids[c] = templates[c][at : at+len(id)]

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"miniblog/internal/event"
 )
 
 // growth is what the same things cost with logs of several lengths.
@@ -90,11 +92,11 @@ func (g *growth) publishing(b *bench, ctx context.Context, _ *process, _ int, o 
 	}
 	defer bus.stop()
 	opened, _ := bus.memory()
-	one, err := singles(bus, 64, o.length).run(ctx)
+	one, err := singles(bus, event.PostCreated, 64, o.length).run(ctx)
 	if err != nil {
 		return err
 	}
-	inBatches, err := batches(bus, o.length).run(ctx)
+	inBatches, err := batches(bus, newBlog(2), o.length).run(ctx)
 	if err != nil {
 		return err
 	}

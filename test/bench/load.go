@@ -1,20 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
+	"net/url"
+	"runtime"
 	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // load is a closed loop: each connection sends its next request when the last
-// one is answered. It calls as services call one another, with net/http.
+// one is answered. One thread serves all connections with poll(2), so that it
+// takes a small part of what it measures (see "the load generator itself" in
+// docs/performance.md).
 type load struct {
 	url         string
 	contentType string // of a POST; without it, it is a GET
@@ -49,81 +49,101 @@ func (m measured) String() string {
 // warmup is the part of a load that is not measured.
 const warmup = 500 * time.Millisecond
 
+// stall is how long no connection may be answered before the load gives up.
+const stall = 10 * time.Second
+
 // run blocks until the load is over. An answer that is no success is an error.
-func (l load) run(ctx context.Context) (measured, error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: l.connections, DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
+func (l load) run(ctx context.Context) (m measured, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	connections, err := l.connect()
+	defer func() {
+		for _, c := range connections {
+			c.close()
+		}
+	}()
+	if err != nil {
+		return m, err
+	}
 	start := time.Now().Add(warmup)
 	end := start.Add(l.length)
-	perConnection := make([][]time.Duration, l.connections)
-	errs := make([]error, l.connections)
-	var all sync.WaitGroup
-	for c := range l.connections {
-		all.Go(func() {
-			for n := 0; ctx.Err() == nil && time.Now().Before(end) && errs[c] == nil; n++ {
-				sent := time.Now()
-				errs[c] = l.send(ctx, client, c, n)
-				if sent.After(start) {
-					perConnection[c] = append(perConnection[c], time.Since(sent))
-				}
+	ready := make([]unix.PollFd, len(connections))
+	buf := make([]byte, 256<<10)
+	for i, c := range connections {
+		c.send(l.body)
+		ready[i].Fd = int32(c.fd)
+	}
+	for now := time.Now(); now.Before(end); now = time.Now() {
+		if err := ctx.Err(); err != nil {
+			return m, err
+		}
+		for i, c := range connections {
+			ready[i].Events = c.waitsFor()
+		}
+		n, err := unix.Poll(ready, int(stall.Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return m, fmt.Errorf("poll: %w", err)
+		}
+		if n == 0 {
+			return m, fmt.Errorf("%s answered no connection for %v", l.url, stall)
+		}
+		for i, c := range connections {
+			if ready[i].Revents == 0 {
+				continue
 			}
-		})
+			answered, err := c.proceed(buf)
+			if err != nil {
+				return m, fmt.Errorf("%s: %w", l.url, err)
+			}
+			if !answered {
+				continue
+			}
+			if c.sent.After(start) {
+				m.waits = append(m.waits, time.Since(c.sent))
+			}
+			c.send(l.body)
+		}
 	}
-	all.Wait()
-	m := measured{elapsed: time.Since(start)}
-	for _, waits := range perConnection {
-		m.waits = append(m.waits, waits...)
-	}
-	slices.Sort(m.waits)
+	m.elapsed = time.Since(start)
 	m.requests = len(m.waits)
-	return m, errors.Join(errors.Join(errs...), ctx.Err())
+	slices.Sort(m.waits)
+	return m, nil
 }
 
-// send sends one request and reads its answer.
-func (l load) send(ctx context.Context, client *http.Client, c, n int) error {
-	method, body := http.MethodGet, io.Reader(nil)
-	if l.contentType != "" {
-		method, body = http.MethodPost, bytes.NewReader(l.body(c, n))
-	}
-	request, err := http.NewRequestWithContext(ctx, method, l.url, body)
+// connect opens the load's connections. It also returns those that it has
+// opened before an error.
+func (l load) connect() (connections []*connection, err error) {
+	to, err := url.Parse(l.url)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", to.RequestURI(), to.Host)
 	if l.contentType != "" {
-		request.Header.Set("Content-Type", l.contentType)
+		head = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: ", to.RequestURI(), to.Host, l.contentType)
 	}
-	answer, err := client.Do(request)
-	if err != nil {
-		return err
+	for i := range l.connections {
+		c, err := dial(to.Host, []byte(head), i)
+		if err != nil {
+			return connections, err
+		}
+		connections = append(connections, c)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode >= 300 {
-		text, _ := io.ReadAll(answer.Body)
-		return fmt.Errorf("%s answered %s: %s", l.url, answer.Status, text)
-	}
-	_, err = io.Copy(io.Discard, answer.Body)
-	return err
+	return connections, nil
 }
 
 // beside measures a load and the bare handler around it, half before and half
 // after, so that a machine that slows down slows both.
 func (b *bench) beside(ctx context.Context, l load) (got, bare measured, err error) {
-	self, err := os.Executable()
+	p, err := b.startBare(ctx)
 	if err != nil {
 		return got, bare, err
 	}
-	addr, err := freeAddr()
-	if err != nil {
-		return got, bare, err
-	}
-	p, err := b.startCommand(ctx, "bare", addr, self, []string{"-bare", addr}, nil)
-	if err != nil {
-		return got, bare, err
-	}
-	defer p.stop()
+	defer b.stop(p)
 	half := l
-	half.url, half.length = "http://"+addr+"/", l.length/2
+	half.url, half.length = "http://"+p.addr+"/", l.length/2
 	before, err := half.run(ctx)
 	if err != nil {
 		return got, bare, err

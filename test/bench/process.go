@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,6 +113,19 @@ func (b *bench) startCommand(ctx context.Context, name, addr, path string, args,
 	return p, nil
 }
 
+// startBare starts the handler that answers "hello" to everything.
+func (b *bench) startBare(ctx context.Context) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	return b.startCommand(ctx, "bare", addr, self, []string{"-bare", addr}, nil)
+}
+
 func (p *process) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // it may have to read a long log
 	defer cancel()
@@ -142,6 +156,12 @@ func (p *process) stop() {
 		p.cmd.Process.Kill()
 		<-p.exited
 	}
+}
+
+// stop ends a process that is measured no more.
+func (b *bench) stop(p *process) {
+	p.stop()
+	b.processes = slices.DeleteFunc(b.processes, func(other *process) bool { return other == p })
 }
 
 // stopAll ends everything that was started, the last first.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"miniblog/internal/event"
 )
 
 // publishing measures the bus alone: durable, one event a request and in batches.
@@ -18,7 +20,7 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	got, err := singles(bus, 1, o.length).run(ctx)
+	got, err := singles(bus, event.PostCreated, 1, o.length).run(ctx)
 	if err != nil {
 		return err
 	}
@@ -29,13 +31,13 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 		connections int
 		atLeast     float64
 	}{{32, 0.42}, {64, 0.48}, {256, 0.55}} {
-		got, bare, err := b.beside(ctx, singles(bus, c.connections, o.length))
+		got, bare, err := b.beside(ctx, singles(bus, event.PostCreated, c.connections, o.length))
 		if err != nil {
 			return err
 		}
 		b.rate(fmt.Sprintf("publish one event a request, durable, %d connections", c.connections), got, bare, c.atLeast)
 	}
-	inBatches, err := batches(bus, o.length).run(ctx)
+	inBatches, err := batches(bus, newBlog(2), o.length).run(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,19 +46,19 @@ func (b *bench) publishing(ctx context.Context, o options) error {
 	return nil
 }
 
-// singles is a load that publishes one event a request.
-func singles(bus *process, connections int, length time.Duration) load {
+// singles is a load that publishes one event of that type a request.
+func singles(bus *process, eventType string, connections int, length time.Duration) load {
 	return load{url: "http://" + bus.addr + "/events", contentType: "application/json",
-		connections: connections, length: length, body: newBlog(1).singles(connections)}
+		connections: connections, length: length, body: newBlog(1).singles(eventType, connections)}
 }
 
 const batchEvents = 1000
 
 // batches is a load that publishes batchEvents events a request.
-func batches(bus *process, length time.Duration) load {
+func batches(bus *process, from *blog, length time.Duration) load {
 	const connections = 16
 	return load{url: "http://" + bus.addr + "/events", contentType: "application/cloudevents-batch+json",
-		connections: connections, length: length, body: newBlog(2).batches(batchEvents, connections)}
+		connections: connections, length: length, body: from.batches(batchEvents, connections)}
 }
 
 // syncRate measures how often in a second this disk takes 4 KiB more of a file.
