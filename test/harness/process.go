@@ -99,23 +99,33 @@ func (p *Process) Start() {
 	command := exec.Command(p.program)
 	command.Env, command.Dir = p.env, p.Dir
 	command.Stdout, command.Stderr = output, output
-	command.SysProcAttr = child()
+	wait, err := Tied(command)
+	if err != nil {
+		p.t.Fatalf("starting %s: %v", p.Name, err)
+	}
 	r := &run{command: command, ended: make(chan struct{})}
-	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // the process ends with this thread
+		r.err = wait()
+		close(r.ended)
+	}()
+	p.run = r
+}
+
+// Tied starts a command that ends when this process does, however that ends. It
+// returns what waits for it, as exec.Cmd.Wait does, and is to be called once.
+func Tied(command *exec.Cmd) (wait func() error, err error) {
+	command.SysProcAttr = child()
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the command ends with this thread
 		defer runtime.UnlockOSThread()
 		err := command.Start()
 		started <- err
 		if err == nil {
-			r.err = command.Wait()
-			close(r.ended)
+			ended <- command.Wait()
 		}
 	}()
-	if err := <-started; err != nil {
-		p.t.Fatalf("starting %s: %v", p.Name, err)
-	}
-	p.run = r
+	return func() error { return <-ended }, <-started
 }
 
 // AwaitReady waits until the process says that it is ready.

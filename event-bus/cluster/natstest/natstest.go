@@ -1,14 +1,13 @@
 // Package natstest runs real nats-server processes for tests: a JetStream
 // cluster on loopback ports, built by the Go tool chain.
 //
-// Its law: what a test starts ends with the test.
+// Its law: what a test starts ends with the test, however that ends.
 package natstest
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,11 +17,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"miniblog/test/harness"
 )
 
 // Cluster is three servers.
 type Cluster struct {
 	Servers []*Server
+	Links   [][]*Link // from server to server, with Options.Links
 	t       testing.TB
 }
 
@@ -33,12 +35,16 @@ type Server struct {
 	t          testing.TB
 	dir        string // its config, log and store
 	cmd        *exec.Cmd
+	wait       func() error
 }
 
 // Options of a cluster; zero means the default.
 type Options struct {
 	SyncInterval string // always
 	MaxStore     string // 1GB
+	Links        bool   // the servers reach one another over links that can be broken
+	Accounts     int    // accounts beside the default one: see Cluster.Account
+	Nkey         string // the public key that the only user has; without it, none has to say who they are
 }
 
 // binary builds nats-server and returns its path.
@@ -63,52 +69,46 @@ func Start(t testing.TB, options Options) *Cluster {
 		options.MaxStore = "1GB"
 	}
 	const n = 3
-	ports := freePorts(t, 3*n)
-	var routes []string
-	for i := range n {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i+2]))
-	}
 	c := &Cluster{t: t}
-	for i := range n {
-		s := &Server{
-			URL:        fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i]),
-			MonitorURL: fmt.Sprintf("http://127.0.0.1:%d", ports[3*i+1]),
-			t:          t, dir: t.TempDir(),
-		}
-		config := fmt.Sprintf(`server_name: n%d
-listen: 127.0.0.1:%d
-http: 127.0.0.1:%d
-jetstream { store_dir: %q, sync_interval: %s, max_file_store: %s, max_memory_store: 64MB }
-cluster { name: miniblog, listen: 127.0.0.1:%d, routes: [%s] }
-accounts {
-  SYS {
-    users: [{user: system, password: system}]
-    exports: [{service: "$SYS.REQ.SERVER.PING.JSZ", response_type: stream}]
-  }
-  MINIBLOG {
-    jetstream: enabled
-    users: [{user: miniblog, password: miniblog}]
-    imports: [{service: {account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ"}}]
-  }
-}
-system_account: SYS
-no_auth_user: miniblog
-`, i+1, ports[3*i], ports[3*i+1], filepath.Join(s.dir, "store"), options.SyncInterval, options.MaxStore, ports[3*i+2], strings.Join(routes, ", "))
-		if err := os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(config), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		c.Servers = append(c.Servers, s)
-		s.Start()
+	var clients, monitors, routes []string
+	for range n {
+		clients = append(clients, harness.FreeAddress(t))
+		monitors = append(monitors, harness.FreeAddress(t))
+		routes = append(routes, harness.FreeAddress(t))
 	}
-	t.Cleanup(func() {
-		for _, s := range c.Servers {
-			s.Kill()
+	for i := range n {
+		s := &Server{URL: "nats://" + clients[i], MonitorURL: "http://" + monitors[i], t: t, dir: t.TempDir()}
+		links := make([]*Link, n)
+		var others []string
+		for j, route := range routes {
+			if j == i {
+				continue
+			}
+			if options.Links {
+				links[j] = NewLink(t, route)
+				route = links[j].Addr
+			}
+			others = append(others, "nats://"+route)
 		}
-	})
+		c.Servers, c.Links = append(c.Servers, s), append(c.Links, links)
+		s.configure(config{
+			name: fmt.Sprintf("n%d", i+1), client: clients[i], monitor: monitors[i],
+			route: routes[i], others: others, store: filepath.Join(s.dir, "store"), Options: options,
+		})
+		s.Start()
+		t.Cleanup(s.Kill)
+	}
 	for _, s := range c.Servers {
 		s.WaitReady()
 	}
 	return c
+}
+
+func (s *Server) configure(c config) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(c.String()), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // URL is what NATS_URL is set to.
@@ -120,6 +120,13 @@ func (c *Cluster) URL() string {
 	return strings.Join(urls, ",")
 }
 
+// Account is URL for the account of that number, from 1 up, which has streams of
+// its own: tests that each have one do not see one another.
+func (c *Cluster) Account(n int) string {
+	user := fmt.Sprintf("nats://user%d:secret@", n)
+	return strings.ReplaceAll(c.URL(), "nats://", user)
+}
+
 // Start starts the server.
 func (s *Server) Start() {
 	s.t.Helper()
@@ -128,7 +135,7 @@ func (s *Server) Start() {
 		s.t.Fatal(err)
 	}
 	s.cmd = exec.Command(path, "-c", filepath.Join(s.dir, "nats.conf"), "-l", filepath.Join(s.dir, "log"))
-	if err := s.cmd.Start(); err != nil {
+	if s.wait, err = harness.Tied(s.cmd); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -137,7 +144,7 @@ func (s *Server) Start() {
 func (s *Server) Kill() {
 	if s.cmd != nil {
 		s.cmd.Process.Kill()
-		s.cmd.Wait()
+		s.wait()
 		s.cmd = nil
 	}
 }
@@ -183,19 +190,4 @@ func (s *Server) Get(path string, into any) error {
 	}
 	defer resp.Body.Close()
 	return json.NewDecoder(resp.Body).Decode(into)
-}
-
-// freePorts returns ports that nobody listens on. Servers that know one
-// another by their ports must have the same ones after a restart.
-func freePorts(t testing.TB, n int) (ports []int) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
