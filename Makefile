@@ -10,12 +10,12 @@ FUZZTIME ?= 3s
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## start the whole blog at http://localhost:3000; SHIFT=100 adds 100 to every port
-	@exec bin/run -shift $(SHIFT)
+run: build ## start the whole blog at http://localhost:3000; SHIFT=100 adds 100 to every port, CLUSTER=1 makes it three buses
+	@exec bin/run -shift $(SHIFT) $(if $(CLUSTER),-cluster)
 
 build: ## build the six services into bin/
 	@test -d bin || echo "Building; the first time takes a minute or two."
-	@go build -o bin/ $(SERVICES:%=./%) ./infra/run
+	@go build -o bin/ $(SERVICES:%=./%) ./infra/run $(if $(CLUSTER),github.com/nats-io/nats-server/v2)
 
 test: lint unit fuzz ## everything that is checked without a cluster
 

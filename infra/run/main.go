@@ -1,5 +1,6 @@
 // Run starts the blog on this machine, as six processes, and stops them
-// together. It is what "make run" runs.
+// together. It is what "make run" runs. As a cluster (cluster.go) it has three
+// buses and three NATS servers.
 //
 // Its law: no process outlives it, and one that dies is started again.
 package main
@@ -16,9 +17,10 @@ import (
 
 func main() {
 	c := config{out: newTerminal(os.Stdout)}
-	flag.StringVar(&c.bin, "bin", "bin", "the `folder` that holds the six programs")
+	flag.StringVar(&c.bin, "bin", "bin", "the `folder` that holds the programs")
 	flag.StringVar(&c.data, "data", "data", "the `folder` for what they store")
 	flag.IntVar(&c.shift, "shift", 0, "a `number` that is added to every port")
+	flag.BoolVar(&c.cluster, "cluster", false, "run three buses on three NATS servers")
 	flag.Parse()
 	ctx, kill := stopSignals(c.out)
 	if err := run(ctx, kill, c); err != nil {

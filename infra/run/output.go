@@ -29,7 +29,7 @@ func (t *terminal) say(format string, args ...any) {
 }
 
 // nameWidth is the longest name of a program.
-const nameWidth = len("moderation")
+const nameWidth = len("event-bus-1")
 
 // colours of the programs, in their order.
 var colours = []string{"33", "36", "32", "35", "34", "31"}

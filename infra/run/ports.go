@@ -12,13 +12,22 @@ import (
 // checkPorts returns an error that says which ports are taken, by whom they
 // are needed, and what to do.
 func checkPorts(programs []program) error {
-	var taken []program
+	type listener struct {
+		name string
+		port int
+	}
+	var all, taken []listener
 	for _, p := range programs {
-		if p.port < 1 || p.port > 65535 {
-			return fmt.Errorf("%s cannot listen on port %d: choose a shift that keeps every port between 1 and 65535", p.name, p.port)
+		for _, port := range append([]int{p.port}, p.more...) {
+			all = append(all, listener{p.name, port})
 		}
-		if portTaken(p.port) {
-			taken = append(taken, p)
+	}
+	for _, l := range all {
+		if l.port < 1 || l.port > 65535 {
+			return fmt.Errorf("%s cannot listen on port %d: choose a shift that keeps every port between 1 and 65535", l.name, l.port)
+		}
+		if portTaken(l.port) {
+			taken = append(taken, l)
 		}
 	}
 	if len(taken) == 0 {
@@ -26,14 +35,14 @@ func checkPorts(programs []program) error {
 	}
 	var b strings.Builder
 	b.WriteString("Nothing was started:\n")
-	for _, p := range taken {
-		fmt.Fprintf(&b, "  port %d, which %s needs, is taken by another program\n", p.port, p.name)
+	for _, l := range taken {
+		fmt.Fprintf(&b, "  port %d, which %s needs, is taken by another program\n", l.port, l.name)
 	}
-	if len(taken) == len(programs) {
+	if len(taken) == len(all) {
 		b.WriteString("The blog may be running already, in another terminal.\n")
 	}
 	fmt.Fprintf(&b, "Stop the program that has it; this shows which one it is:  %s\n", whoListens(taken[0].port))
-	fmt.Fprintf(&b, "Or move all six ports, by 100 for example:  make run SHIFT=100")
+	fmt.Fprintf(&b, "Or move all ports, by 100 for example:  make run SHIFT=100")
 	return fmt.Errorf("%s", b.String())
 }
 

@@ -32,8 +32,9 @@ type process struct {
 	grace time.Duration // from SIGTERM to SIGKILL
 	ready chan struct{} // closed when the program is ready for the first time
 
-	pid   atomic.Int64
-	waits atomic.Pointer[string] // what the program says it waits for
+	pid     atomic.Int64
+	isReady atomic.Bool            // it runs and is ready
+	waits   atomic.Pointer[string] // what the program says it waits for
 }
 
 // keep runs the program, again whenever it dies, until stop ends; the end of
@@ -69,7 +70,7 @@ func (p *process) keep(stop, kill context.Context) error {
 // once runs the program until it ends. A program that ended well was not asked
 // to: that is no better than dying.
 func (p *process) once(stop, kill context.Context) error {
-	cmd := exec.CommandContext(stop, p.path)
+	cmd := exec.CommandContext(stop, p.path, p.args...)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = p.out, p.out
 	cmd.SysProcAttr = attributes()
@@ -86,6 +87,7 @@ func (p *process) once(stop, kill context.Context) error {
 	err := cmd.Wait()
 	ended()
 	<-watched
+	p.isReady.Store(false)
 	p.out.end()
 	return err
 }
@@ -100,17 +102,18 @@ func (p *process) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		waits, err := askReady(ctx, p.url()+"/readyz")
-		switch {
-		case err != nil || waits != "":
+		waits, err := askReady(ctx, p.url()+p.readyPath)
+		if err != nil || waits != "" {
 			p.waits.Store(&waits)
-		case p.wasReady():
-			p.out.terminal.say("%s is ready again (process %d)", p.name, p.pid.Load())
-			return
-		default:
-			close(p.ready)
-			return
+			continue
 		}
+		p.isReady.Store(true)
+		if p.wasReady() {
+			p.out.terminal.say("%s is ready again (process %d)", p.name, p.pid.Load())
+		} else {
+			close(p.ready)
+		}
+		return
 	}
 }
 
@@ -153,7 +156,10 @@ func askReady(ctx context.Context, url string) (waits string, err error) {
 // gaveUp repeats what the program said last, which the others' output may have
 // pushed away.
 func (p *process) gaveUp(err error) error {
-	if len(p.out.last) == 0 {
+	switch {
+	case p.log != "":
+		return fmt.Errorf("%s did not start (%s). Its log: %s", p.name, how(err), p.log)
+	case len(p.out.last) == 0:
 		return fmt.Errorf("%s could not be started (%s)", p.name, how(err))
 	}
 	return fmt.Errorf("%s did not start (%s). It said:\n  %s", p.name, how(err), strings.Join(p.out.last, "\n  "))

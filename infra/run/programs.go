@@ -2,76 +2,123 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
-// program is one of the six: what it is for, where it listens, what it is told.
+// program is a process of the blog: what it is for, where it listens, what it
+// is told.
 type program struct {
-	name string
-	does string
-	port int
-	data string   // its folder, "" if it stores nothing
-	env  []string // NAME=value
+	name      string
+	binary    string // its file, if that is not its name
+	args      []string
+	does      string
+	port      int
+	more      []int    // other ports that it listens on
+	readyPath string   // answers 200 when it is ready
+	data      string   // its folder, "" if it stores nothing
+	log       string   // the file that it logs to, "" if to its output
+	env       []string // NAME=value
 }
 
 func (p program) addr() string { return fmt.Sprintf("localhost:%d", p.port) }
 func (p program) url() string  { return "http://" + p.addr() }
 
-// blog returns the six programs, the event bus first: the others follow it.
-// With a shift every port is moved, and everybody is told where the others are.
-// What the environment sets already is left as it is, except for ADDR and
-// DATA_DIR: six programs cannot share them.
-func blog(data string, shift int) []program {
-	programs := []program{
-		{name: "event-bus", does: "stores every event", port: 4005, data: "event-bus"},
+// blog is what runs. Each of stages starts when the one before it is ready, and
+// stops when the one after it has stopped.
+type blog struct {
+	servers []program // NATS's, in a cluster
+	buses   []program // one, or a cluster's copies
+	users   []program // those that follow the bus
+	data    string    // their folder
+	shift   int
+	front   *program // what is at the event bus's port in a cluster; not a process
+}
+
+func (b *blog) stages() [][]program { return [][]program{b.servers, b.buses, b.users} }
+func (b *blog) programs() []program { return slices.Concat(b.stages()...) }
+
+// listeners are all that need ports.
+func (b *blog) listeners() []program {
+	if b.front == nil {
+		return b.programs()
+	}
+	return append(b.programs(), *b.front)
+}
+
+// newBlog returns the blog of a configuration. With a shift every port is moved,
+// and everybody is told where the others are. What the environment sets already
+// is left as it is, except for what several programs cannot share.
+func newBlog(c config) *blog {
+	b := &blog{data: c.data, shift: c.shift}
+	if c.cluster {
+		b.data = filepath.Join(c.data, "cluster") // the blog of one bus keeps its own
+		b.addCluster()
+	} else {
+		b.buses = []program{{name: "event-bus", does: "stores every event", port: 4005, data: "event-bus"}}
+	}
+	b.users = []program{
 		{name: "posts", does: "takes posts", port: 4000, data: "posts"},
 		{name: "comments", does: "takes comments", port: 4001, data: "comments"},
 		{name: "query", does: "posts with their comments", port: 4002, data: "query"},
 		{name: "moderation", does: "decides on comments", port: 4003},
 		{name: "client", does: "the page", port: 3000},
 	}
-	url := map[string]string{}
-	for i := range programs {
-		p := &programs[i]
-		p.port += shift
-		url[p.name] = p.url()
-		if p.data != "" {
-			p.data = filepath.Join(data, p.data)
-		}
-	}
 	told := []string{"LOG_FORMAT=text"}
-	if shift != 0 {
+	if b.shift != 0 {
+		url := func(port int) string { return program{port: port + b.shift}.url() }
 		told = append(told,
-			"EVENT_BUS_URL="+url["event-bus"], "ALLOWED_ORIGINS="+url["client"], "SUBSCRIBERS_FILE="+subscribersFile(data),
-			"POSTS_URL="+url["posts"], "COMMENTS_URL="+url["comments"], "QUERY_URL="+url["query"])
+			"EVENT_BUS_URL="+url(4005), "ALLOWED_ORIGINS="+url(3000), "SUBSCRIBERS_FILE="+b.subscribersFile(),
+			"POSTS_URL="+url(4000), "COMMENTS_URL="+url(4001), "QUERY_URL="+url(4002))
 	}
-	for i := range programs {
-		p := &programs[i]
-		p.env = append(append(told[:len(told):len(told)], os.Environ()...), "ADDR="+p.addr()) // the last one counts
-		if p.data != "" {
-			p.env = append(p.env, "DATA_DIR="+p.data)
+	for _, stage := range b.stages() {
+		for i := range stage {
+			p := &stage[i]
+			p.port += b.shift
+			if p.readyPath == "" {
+				p.readyPath = "/readyz"
+			}
+			own := append([]string{"ADDR=" + p.addr()}, p.env...)
+			if p.data != "" {
+				p.data = filepath.Join(b.data, p.data)
+				own = append(own, "DATA_DIR="+p.data)
+			}
+			p.env = slices.Concat(told, os.Environ(), own) // the last one counts
 		}
 	}
-	return programs
+	return b
 }
 
-func subscribersFile(data string) string { return filepath.Join(data, "subscribers.json") }
+func (b *blog) subscribersFile() string { return filepath.Join(b.data, "subscribers.json") }
 
-// writeSubscribers tells the event bus where its subscribers are when they are
-// not at their usual ports.
-func writeSubscribers(data string, programs []program) error {
-	url := map[string]string{}
-	for _, p := range programs {
-		url[p.name] = p.url()
+// writeFiles writes what the programs read at start.
+func (b *blog) writeFiles() error {
+	files := map[string]string{}
+	if b.shift != 0 {
+		files[b.subscribersFile()] = b.subscribers()
 	}
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return err
+	for i, server := range b.servers {
+		files[natsFile(server)] = b.natsConfig(i)
 	}
-	text := fmt.Sprintf(`[
-  {"name": "moderation", "url": "%s/events", "types": ["CommentCreated"], "replies": ["CommentModerated"]},
-  {"name": "comments", "url": "%s/events", "types": ["CommentModerated"], "replies": ["CommentUpdated"]}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, []byte(files[name]), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subscribers tells the event bus where its subscribers are when they are not
+// at their usual ports.
+func (b *blog) subscribers() string {
+	return fmt.Sprintf(`[
+  {"name": "moderation", "url": "http://localhost:%d/events", "types": ["CommentCreated"], "replies": ["CommentModerated"]},
+  {"name": "comments", "url": "http://localhost:%d/events", "types": ["CommentModerated"], "replies": ["CommentUpdated"]}
 ]
-`, url["moderation"], url["comments"])
-	return os.WriteFile(subscribersFile(data), []byte(text), 0o644)
+`, 4003+b.shift, 4001+b.shift)
 }

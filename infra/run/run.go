@@ -1,17 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
 // Stopping: first those who use the event bus, then the bus, so that nobody
-// misses it. Together they stay below 5 s.
+// misses it, then the servers that it stores on. Without these it stays below 5 s.
 const (
 	graceOfUsers = 3 * time.Second
 	graceOfBus   = 1500 * time.Millisecond
@@ -24,51 +27,73 @@ const stillWaiting = 5 * time.Second
 type config struct {
 	bin, data string
 	shift     int
+	cluster   bool
 	out       *terminal
 }
 
 // run runs the blog until stop ends, or until one of its programs turns out to
 // be unable to start. It returns when all processes have ended.
 func run(stop, kill context.Context, c config) error {
-	programs := blog(c.data, c.shift)
-	if err := checkPorts(programs); err != nil {
+	b := newBlog(c)
+	if err := checkPorts(b.listeners()); err != nil {
 		return err
 	}
-	if c.shift != 0 {
-		if err := writeSubscribers(c.data, programs); err != nil {
-			return fmt.Errorf("telling the event bus where its subscribers are: %w", err)
-		}
+	if err := b.writeFiles(); err != nil {
+		return fmt.Errorf("writing what the programs read: %w", err)
 	}
 	stop, giveUp := context.WithCancel(stop)
 	defer giveUp()
-	busStop, stopBus := context.WithCancel(context.WithoutCancel(stop))
-	defer stopBus()
-	users := group{stop: stop, kill: kill, grace: graceOfUsers, giveUp: giveUp}
-	bus := group{stop: busStop, kill: kill, grace: graceOfBus, giveUp: giveUp}
-
-	processes := make([]*process, len(programs))
-	for i, p := range programs {
-		processes[i] = &process{program: p, path: filepath.Join(c.bin, p.name), out: c.out.lines(i, p.name), ready: make(chan struct{})}
+	var groups []*group
+	var all []*process
+	for i, stage := range b.stages() {
+		g := newGroup(stop, kill, giveUp)
+		g.grace = graceOfBus
+		if i == len(b.stages())-1 {
+			g.grace = graceOfUsers
+		}
+		for _, p := range stage {
+			binary := cmp.Or(p.binary, p.name)
+			g.processes = append(g.processes, &process{
+				program: p, path: filepath.Join(c.bin, binary), grace: g.grace,
+				out: c.out.lines(len(all)+len(g.processes), p.name), ready: make(chan struct{}),
+			})
+		}
+		all = append(all, g.processes...)
+		groups = append(groups, g)
 	}
-	bus.start(processes[:1])
-	if awaitReady(stop, processes[:1], c.out) {
-		users.start(processes[1:])
+	if b.front != nil {
+		if err := groups[1].relayAt(b.front.addr()); err != nil {
+			return err
+		}
 	}
-	if awaitReady(stop, processes, c.out) {
-		c.out.say("%s", table(processes))
+	ready := true
+	for _, g := range groups {
+		if ready {
+			g.start()
+			ready = awaitReady(stop, g.processes, c.out)
+		}
+	}
+	if ready {
+		c.out.say("%s", table(all, b.front))
 	}
 	<-stop.Done()
-	users.running.Wait()
-	stopBus()
-	bus.running.Wait()
+	var errs []error
+	for _, g := range slices.Backward(groups) {
+		g.stopAll()
+		g.running.Wait()
+		errs = append(errs, g.errs...)
+	}
 	c.out.say("Stopped.")
-	return errors.Join(append(bus.errs, users.errs...)...)
+	return errors.Join(errs...)
 }
 
-// group is processes that stop together.
+// group is processes that start and stop together.
 type group struct {
-	stop, kill context.Context
+	processes  []*process
+	relay      *relay // leads to them; may be nil
 	grace      time.Duration
+	stop, kill context.Context
+	stopAll    context.CancelFunc
 	giveUp     context.CancelFunc // stops the blog
 
 	running sync.WaitGroup
@@ -76,10 +101,29 @@ type group struct {
 	errs    []error
 }
 
-// start keeps processes running until the group's stop.
-func (g *group) start(processes []*process) {
-	for _, p := range processes {
-		p.grace = g.grace
+// newGroup returns a group that runs until its stopAll, whenever parent ends.
+func newGroup(parent, kill context.Context, giveUp context.CancelFunc) *group {
+	g := &group{kill: kill, giveUp: giveUp}
+	g.stop, g.stopAll = context.WithCancel(context.WithoutCancel(parent))
+	return g
+}
+
+// relayAt opens the address that leads to one of the processes.
+func (g *group) relayAt(addr string) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	g.relay = &relay{listener: listener, targets: g.processes}
+	return nil
+}
+
+// start keeps the processes running until the group's stop.
+func (g *group) start() {
+	if g.relay != nil {
+		g.running.Go(func() { g.relay.run(g.stop) })
+	}
+	for _, p := range g.processes {
 		g.running.Go(func() {
 			if err := p.keep(g.stop, g.kill); err != nil {
 				g.mu.Lock()
@@ -115,10 +159,13 @@ func awaitReady(ctx context.Context, processes []*process, out *terminal) bool {
 }
 
 // table says what runs where.
-func table(processes []*process) string {
+func table(processes []*process, front *program) string {
 	var b strings.Builder
 	page := processes[len(processes)-1]
 	fmt.Fprintf(&b, "\nThe blog runs: open %s\n\n", page.url())
+	if front != nil {
+		fmt.Fprintf(&b, "  %-*s  %s  %s\n", nameWidth, front.name, front.url(), front.does)
+	}
 	for _, p := range processes {
 		line := fmt.Sprintf("  %-*s  %s  process %-7d  %-25s  %s", nameWidth, p.name, p.url(), p.pid.Load(), p.does, p.data)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")

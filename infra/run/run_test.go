@@ -43,7 +43,7 @@ func TestBlogRunsUntilItIsStopped(t *testing.T) {
 	})
 	t.Run("each line of log begins with the service", func(t *testing.T) {
 		for _, p := range r.programs {
-			if want := fmt.Sprintf("%-10s | time=", p.name); !strings.Contains(text, want) {
+			if want := fmt.Sprintf("%-*s | time=", nameWidth, p.name); !strings.Contains(text, want) {
 				t.Errorf("no line begins with %q", want)
 			}
 		}
@@ -113,8 +113,8 @@ func TestNothingOutlivesTheRunner(t *testing.T) {
 }
 
 func TestTakenPortIsNamedBeforeAnythingStarts(t *testing.T) {
-	r := prepare(t)
-	query := r.programs[3]
+	r := prepare(t, false)
+	query := r.program("query")
 	listener, err := net.Listen("tcp", query.addr())
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestTakenPortIsNamedBeforeAnythingStarts(t *testing.T) {
 }
 
 func TestWrongConfigurationIsShown(t *testing.T) {
-	r := prepare(t)
+	r := prepare(t, false)
 	t.Setenv("BLOCKED_TERMS_FILE", filepath.Join(t.TempDir(), "missing"))
 	r.start(t)
 	if err := r.wait(t); err == nil {
@@ -154,7 +154,8 @@ func TestWrongConfigurationIsShown(t *testing.T) {
 type runner struct {
 	data     string
 	shift    int
-	programs []program
+	cluster  bool
+	programs []program // all that listen
 	cmd      *exec.Cmd
 	out      output
 	ended    chan error // holds how it ended
@@ -182,8 +183,8 @@ var build = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-ldflags=-s -w", "-o", built + "/", "./infra/run"}
-	for _, p := range blog("", 0) {
+	args := []string{"build", "-ldflags=-s -w", "-o", built + "/", "./infra/run", "github.com/nats-io/nats-server/v2"}
+	for _, p := range newBlog(config{}).programs() {
 		args = append(args, "./"+p.name)
 	}
 	cmd := exec.Command("go", args...)
@@ -194,23 +195,24 @@ var build = sync.OnceValue(func() error {
 	return nil
 })
 
-// prepare finds six free ports and returns a runner that does not run yet.
-func prepare(t *testing.T) *runner {
+// prepare finds free ports and returns a runner that does not run yet.
+func prepare(t *testing.T, cluster bool) *runner {
 	t.Helper()
 	for range 100 {
-		r := &runner{data: t.TempDir(), shift: 2_000 + rand.N(20_000)} // below the ports of outgoing connections
-		r.programs = blog(r.data, r.shift)
+		r := &runner{data: t.TempDir(), shift: 2_000 + rand.N(20_000), cluster: cluster} // below the ports of outgoing connections
+		b := newBlog(config{data: r.data, shift: r.shift, cluster: cluster})
+		r.programs = b.listeners()
 		if checkPorts(r.programs) == nil {
 			return r
 		}
 	}
-	t.Fatal("no six ports are free")
+	t.Fatal("not enough ports are free")
 	return nil
 }
 
 func start(t *testing.T) *runner {
 	t.Helper()
-	r := prepare(t)
+	r := prepare(t, false)
 	r.start(t)
 	return r
 }
@@ -220,7 +222,7 @@ func (r *runner) start(t *testing.T) {
 	if err := build(); err != nil {
 		t.Fatal(err)
 	}
-	r.cmd = exec.Command(filepath.Join(built, "run"), "-bin", built, "-data", r.data, "-shift", strconv.Itoa(r.shift))
+	r.cmd = exec.Command(filepath.Join(built, "run"), "-bin", built, "-data", r.data, "-shift", strconv.Itoa(r.shift), fmt.Sprintf("-cluster=%t", r.cluster))
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	r.cmd.SysProcAttr = attributes()
 	if err := r.cmd.Start(); err != nil {
@@ -280,14 +282,16 @@ func (r *runner) pid(t *testing.T, name string) int {
 	return pid
 }
 
-func (r *runner) url(name string) string {
+func (r *runner) program(name string) program {
 	for _, p := range r.programs {
 		if p.name == name {
-			return p.url()
+			return p
 		}
 	}
-	return ""
+	panic("no program " + name)
 }
+
+func (r *runner) url(name string) string { return r.program(name).url() }
 
 // writeAndAwaitApproval takes the blog's whole way once: every service has to
 // know where the others are.
