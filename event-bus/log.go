@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"miniblog/event-bus/api"
 	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/eventlog"
+	"miniblog/internal/service"
 )
 
 // openedLog is the log that this process serves.
@@ -23,18 +25,37 @@ type owner interface {
 	Close() error
 }
 
-// openLog opens the log in dir: alone, or as a copy of the one that the NATS
-// servers keep.
-func openLog(ctx context.Context, dir, servers, credentials string) (*openedLog, error) {
-	if servers == "" {
-		log, err := eventlog.Open(dir, eventlog.Options{Logger: slog.Default()})
+// logConfig reads which log this is. Without servers, it is one of this machine
+// alone.
+func logConfig(env *service.Env) cluster.Config {
+	return cluster.Config{
+		Dir:     env.Dir("DATA_DIR", "data/event-bus"),
+		Servers: env.String("NATS_URL", ""), CredentialsFile: env.String("NATS_CREDENTIALS_FILE", ""),
+		Logger: slog.Default(),
+	}
+}
+
+// openLog opens the log: alone, or as a copy of the one that the NATS servers
+// keep.
+func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
+	if config.Servers == "" {
+		log, err := eventlog.Open(config.Dir, eventlog.Options{Logger: slog.Default()})
 		return &openedLog{alone{log}, log}, err
 	}
-	log, err := cluster.Open(ctx, cluster.Config{Servers: servers, CredentialsFile: credentials, Dir: dir, Logger: slog.Default()})
+	log, err := cluster.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	return &openedLog{log, log.Log}, nil
+}
+
+// mayServe says why the log in a folder must not be published to: what is added
+// to a copy outside of its cluster would part it from the others.
+func mayServe(config cluster.Config) error {
+	if config.Servers == "" && cluster.IsCopy(config.Dir) {
+		return fmt.Errorf("it is a copy of a cluster's log: set NATS_URL, or make a log of one machine of it with \"DATA_DIR=%s event-bus export DIR\"", config.Dir)
+	}
+	return nil
 }
 
 // alone is a log without other copies: it is ready once it is open.

@@ -21,16 +21,16 @@ import (
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] != "ready" {
-		os.Exit(offline(os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(offline(os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
 	}
 	service.Main("event-bus", "localhost:4005", open)
 }
 
 // open builds the service.
 func open(ctx context.Context, env *service.Env) (*service.Service, error) {
-	dir := env.Dir("DATA_DIR", "data/event-bus")
+	config := logConfig(env)
+	dir := config.Dir
 	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
-	servers, credentials := env.String("NATS_URL", ""), env.String("NATS_CREDENTIALS_FILE", "")
 	subscribers := push.Defaults()
 	if file := env.String("SUBSCRIBERS_FILE", ""); file != "" {
 		text, err := os.ReadFile(file)
@@ -45,7 +45,11 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if err := env.Err(); err != nil {
 		return nil, nil // Run tells it
 	}
-	log, err := openLog(ctx, dir, servers, credentials)
+	var log *openedLog
+	err := mayServe(config)
+	if err == nil {
+		log, err = openLog(ctx, config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s: %w", dir, withCure(dir, err))
 	}

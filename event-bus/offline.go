@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/move"
+	"miniblog/internal/service"
 )
 
 const usage = `usage:
@@ -16,24 +19,79 @@ const usage = `usage:
   event-bus dump DIR      print every event, a line each
   event-bus repair DIR    give up everything from the first damage on; what is
                           given up is kept in DIR/damaged-*
-The event bus must not be running on DIR.
+  event-bus import DIR    put the log in DIR into the stream of the servers of
+                          NATS_URL, by way of a copy in DATA_DIR
+  event-bus export DIR    write the log to a new folder, from the copy in
+                          DATA_DIR: to the stream's end with NATS_URL, else as it is
+The event bus must not be running on DIR or DATA_DIR.
 `
 
-var commands = map[string]func(dir string, out io.Writer) error{"verify": verify, "dump": dump, "repair": repair}
+// command works on the log in dir, which is there but for export.
+type command func(ctx context.Context, env *service.Env, dir string, out io.Writer) error
+
+var commands = map[string]command{
+	"verify": onLog(verify), "dump": onLog(dump), "repair": onLog(repair),
+	"import": importLog, "export": exportLog,
+}
+
+// onLog is the command that needs nothing but a log.
+func onLog(do func(dir string, out io.Writer) error) command {
+	return func(_ context.Context, _ *service.Env, dir string, out io.Writer) error {
+		if err := findLog(dir); err != nil {
+			return err
+		}
+		return do(dir, out)
+	}
+}
+
+func importLog(ctx context.Context, env *service.Env, dir string, out io.Writer) error {
+	config := logConfig(env)
+	if err := env.Err(); err != nil {
+		return err
+	}
+	if config.Servers == "" {
+		return errors.New("NATS_URL must say into which servers' stream the log is to go")
+	}
+	if err := findLog(dir); err != nil {
+		return err
+	}
+	own, err := os.Stat(config.Dir)
+	other, err2 := os.Stat(dir)
+	if err == nil && err2 == nil && os.SameFile(own, other) {
+		return fmt.Errorf("DATA_DIR=%q: this is the log to import; name the folder that this bus is to keep its copy in", config.Dir)
+	}
+	return move.Import(ctx, config, dir, out)
+}
+
+// exportLog brings the copy in DATA_DIR to the stream's end first, unless there
+// is no NATS_URL.
+func exportLog(ctx context.Context, env *service.Env, dir string, out io.Writer) error {
+	config := logConfig(env)
+	if err := env.Err(); err != nil {
+		return err
+	}
+	if config.Servers == "" {
+		if err := findLog(config.Dir); err != nil {
+			return err
+		}
+	}
+	from, err := openLog(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return move.Export(ctx, from, dir, out)
+}
 
 // offline runs a command on a log that no service has open, and returns the
 // exit code: 0 all is well, 1 it is not, 2 the command is not understood.
-func offline(args []string, out, errs io.Writer) int {
+func offline(args []string, lookup func(string) (string, bool), out, errs io.Writer) int {
 	if len(args) != 2 || commands[args[0]] == nil {
 		fmt.Fprint(errs, usage)
 		return 2
 	}
 	name, dir := args[0], args[1]
-	err := findLog(dir)
-	if err == nil {
-		err = commands[name](dir, out)
-	}
-	if err != nil {
+	if err := commands[name](context.Background(), service.NewEnv(lookup), dir, out); err != nil {
 		fmt.Fprintf(errs, "event-bus %s: %v\n", name, withCure(dir, err))
 		return 1
 	}

@@ -12,10 +12,13 @@ import (
 	"miniblog/internal/event"
 )
 
-// command runs an offline command.
-func command(args ...string) (code int, out, errs string) {
+// run runs an offline command.
+func run(args ...string) (code int, out, errs string) { return runWith(os.LookupEnv, args...) }
+
+// runWith runs it in an environment.
+func runWith(lookup func(string) (string, bool), args ...string) (code int, out, errs string) {
 	var o, e bytes.Buffer
-	code = offline(args, &o, &e)
+	code = offline(args, lookup, &o, &e)
 	return code, o.String(), e.String()
 }
 
@@ -92,19 +95,19 @@ func TestVerifyAndDumpOfAGoodLog(t *testing.T) {
 		b := startBusOn(t, dir)
 		defer b.stop()
 		for _, name := range []string{"verify", "dump", "repair"} {
-			if code, _, errs := command(name, dir); code != 1 || !strings.Contains(errs, "another event-bus has this log open; stop it first") {
+			if code, _, errs := run(name, dir); code != 1 || !strings.Contains(errs, "another event-bus has this log open; stop it first") {
 				t.Errorf("%s ended with %d: %s", name, code, errs)
 			}
 		}
 	})
-	code, out, errs := command("verify", dir)
+	code, out, errs := run("verify", dir)
 	if code != 0 || errs != "" || !strings.HasPrefix(out, "00000000000000000001.active.zst  events 1 to 25, ") || !strings.Contains(out, fmt.Sprintf("25 events hold: %d bytes, ", len(lines))) {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
-	if code, out, errs = command("dump", dir); code != 0 || out != lines || errs != "" {
+	if code, out, errs = run("dump", dir); code != 0 || out != lines || errs != "" {
 		t.Errorf("dump ended with %d: %.300s%s", code, out, errs)
 	}
-	if code, out, errs = command("repair", dir); code != 0 || out != "Nothing is damaged; nothing was changed.\n" || errs != "" {
+	if code, out, errs = run("repair", dir); code != 0 || out != "Nothing is damaged; nothing was changed.\n" || errs != "" {
 		t.Errorf("repair ended with %d: %s%s", code, out, errs)
 	}
 	if after := fill(t, dir); after != lines {
@@ -123,7 +126,7 @@ func TestTornBatchIsNoDamage(t *testing.T) {
 	if err := os.WriteFile(segment(t, dir), text[:len(text)-7], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := command("verify", dir)
+	code, out, errs := run("verify", dir)
 	if code != 0 || errs != "" || !strings.Contains(out, "events 1 to 5, ") || !strings.Contains(out, "bytes of a batch that was never acknowledged") {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
@@ -139,17 +142,17 @@ func TestDamageIsFoundAndRepaired(t *testing.T) {
 	id := logID(t, dir)
 	damage(t, dir, 0.5)
 	for _, name := range []string{"verify", "dump"} {
-		code, out, errs := command(name, dir)
+		code, out, errs := run(name, dir)
 		if code != 1 || !strings.Contains(errs, "where event 101 should be") ||
 			!strings.Contains(errs, fmt.Sprintf("run \"event-bus repair %s\" to keep the events before 101 and give up the rest", dir)) || strings.Contains(out, "hold") {
 			t.Errorf("%s ended with %d: %.300s%s", name, code, out, errs)
 		}
 	}
-	code, out, errs := command("repair", dir)
+	code, out, errs := run("repair", dir)
 	if code != 0 || errs != "" || !strings.HasPrefix(out, "Kept the events up to 100. What was taken away is in "+filepath.Join(dir, "damaged-")) {
 		t.Fatalf("repair ended with %d: %s%s", code, out, errs)
 	}
-	if code, out, errs = command("verify", dir); code != 0 || !strings.Contains(out, "100 events hold") {
+	if code, out, errs = run("verify", dir); code != 0 || !strings.Contains(out, "100 events hold") {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
 	if logID(t, dir) == id {
@@ -174,16 +177,16 @@ func logID(t testing.TB, dir string) string {
 func TestCommandThatIsNotOne(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"verify"}, {"help"}, {"verify", "a", "b"}, {"erase", t.TempDir()}, {""}} {
-		if code, out, errs := command(args...); code != 2 || out != "" || errs != usage {
+		if code, out, errs := run(args...); code != 2 || out != "" || errs != usage {
 			t.Errorf("%q ended with %d: %s%s", args, code, out, errs)
 		}
 	}
 	for _, name := range []string{"verify", "dump", "repair"} {
-		if code, _, errs := command(name, "/nowhere"); code != 1 || !strings.HasPrefix(errs, "event-bus "+name+": ") {
+		if code, _, errs := run(name, "/nowhere"); code != 1 || !strings.HasPrefix(errs, "event-bus "+name+": ") {
 			t.Errorf("%s of nothing ended with %d: %s", name, code, errs)
 		}
 		dir := t.TempDir()
-		if code, out, errs := command(name, dir); code != 1 || !strings.Contains(errs, "there is no log in "+dir) {
+		if code, out, errs := run(name, dir); code != 1 || !strings.Contains(errs, "there is no log in "+dir) {
 			t.Errorf("%s of an empty folder ended with %d: %s%s", name, code, out, errs)
 		}
 		if files, _ := os.ReadDir(dir); len(files) > 0 {
@@ -208,7 +211,7 @@ func TestDumpSaysWhenItCouldNotWriteAll(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 5, 500)
 	var errs bytes.Buffer
-	if code := offline([]string{"dump", dir}, &full{4000}, &errs); code != 1 || !strings.Contains(errs.String(), "event-bus dump: ") {
+	if code := offline([]string{"dump", dir}, os.LookupEnv, &full{4000}, &errs); code != 1 || !strings.Contains(errs.String(), "event-bus dump: ") {
 		t.Errorf("dump ended with %d: %s", code, errs.String())
 	}
 }

@@ -154,7 +154,10 @@ func (l *Log) apply(ctx context.Context, last uint64, group []*message) error {
 		l.history = append([]applied{}, l.history[historyLength:]...)
 	}
 	for i, m := range group {
-		if g := l.pending[m.nonce]; g != nil {
+		if g := l.pending[m.nonce]; g != nil { // it was stored after this copy was opened
+			if stored := l.copy.Last(); stored != l.current.Sequence {
+				return stopf("the stream %s ends at event %d, and this copy holds %d: it is of another history", streamName, l.current.Sequence, stored)
+			}
 			g.apply(positions[:counts[i]:counts[i]])
 		}
 		positions = positions[counts[i]:]

@@ -36,6 +36,7 @@ type Config struct {
 	Servers         string // URLs, comma-separated
 	CredentialsFile string // a user's credentials, or the seed of an nkey; may be empty
 	Dir             string // of this copy, which must exist
+	NewLog          string // the id of the log that is begun where there is no stream; empty: a new one
 	Logger          *slog.Logger
 }
 
@@ -154,6 +155,10 @@ func (l *Log) open(ctx context.Context) error {
 	l.Log = l.copy.Log
 	l.current = state.applied
 	l.seen.Store(state.Message)
+	if err := l.saveState(); err != nil { // it says that this is a copy: see IsCopy
+		l.Log.Close()
+		return err
+	}
 	return nil
 }
 

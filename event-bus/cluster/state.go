@@ -42,6 +42,12 @@ func loadState(dir string) (s state, err error) {
 	return s, err
 }
 
+// IsCopy tells whether dir holds a copy of a cluster's log.
+func IsCopy(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, stateFile))
+	return err == nil
+}
+
 // save saves the state now and then.
 func (l *Log) save(ctx context.Context) {
 	for pause(ctx, saveEvery) {
@@ -57,9 +63,6 @@ func (l *Log) saveState() error {
 	l.mu.Lock()
 	s := state{l.ID(), l.current}
 	l.mu.Unlock()
-	if s.Message == 0 {
-		return nil
-	}
 	if err := l.copy.Sync(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func connect(config Config) (*nats.Conn, error) {
 func (l *Log) findStream(ctx context.Context, begin bool) (id string, err error) {
 	stream, err := l.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && begin {
-		stream, err = l.makeStream(ctx, event.NewID())
+		stream, err = l.makeStream(ctx, cmp.Or(l.config.NewLog, event.NewID()))
 	}
 	if err != nil {
 		return "", err

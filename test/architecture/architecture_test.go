@@ -36,10 +36,11 @@ var ours = map[string][]string{
 	// The log has one owner. The bus is nobody's client.
 	"event-bus/eventlog": {"internal/disk", "internal/event"},
 	"event-bus/cluster":  {"event-bus/eventlog", "internal/disk", "internal/event"},
+	"event-bus/move":     {"event-bus/cluster", "event-bus/eventlog", "internal/disk", "internal/event"},
 	"event-bus/activity": {"event-bus/eventlog", "internal/disk", "internal/event", "internal/web"},
 	"event-bus/push":     {"event-bus/activity", "event-bus/eventlog", "internal/disk", "internal/event", "internal/wire"},
 	"event-bus/api":      {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/event", "internal/web", "internal/wire"},
-	"event-bus":          {"event-bus/activity", "event-bus/api", "event-bus/cluster", "event-bus/eventlog", "event-bus/push", "internal/service"},
+	"event-bus":          {"event-bus/activity", "event-bus/api", "event-bus/cluster", "event-bus/eventlog", "event-bus/move", "event-bus/push", "internal/service"},
 
 	// No service imports another. They share the envelope and the way to the bus.
 	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
