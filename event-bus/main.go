@@ -62,7 +62,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	slog.Info("the log is open", "log", log.ID(), "last", log.Last(), "subscribers", len(subscribers))
-	routes := api.New(api.Config{Log: log, Pusher: pusher, Activity: recorder, Stopping: ctx, ReplyOnly: replyOnly}).Routes()
+	routes := api.New(api.Config{Log: log, Pusher: pusher, Activity: recorder, Stopping: ctx, ReplyOnly: replyOnly, Origins: origins}).Routes()
 	routes["GET /activity"] = func(w http.ResponseWriter, r *http.Request) error { return recorder.Serve(ctx, w, r) }
 	return &service.Service{
 		Routes:     routes,

@@ -6,11 +6,9 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"slices"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/semaphore"
 
 	"miniblog/event-bus/activity"
@@ -46,6 +44,9 @@ type Config struct {
 	// ReplyOnly are types of events that POST /events refuses with 403: only the
 	// reply of a subscriber that may answer with them brings one.
 	ReplyOnly []string
+	// Origins are those of pages that may do more than read, beside the bus's own;
+	// "*" is any.
+	Origins []string
 }
 
 // API answers the routes of the event bus.
@@ -55,72 +56,45 @@ type API struct {
 	activity    *activity.Recorder
 	stopping    context.Context
 	replyOnly   []string
+	origins     []string
 	batchMemory *semaphore.Weighted
 }
 
 // New returns the API of a bus.
 func New(c Config) *API {
-	return &API{log: c.Log, pusher: c.Pusher, activity: c.Activity, stopping: c.Stopping, replyOnly: c.ReplyOnly, batchMemory: semaphore.NewWeighted(batchMemory)}
+	return &API{log: c.Log, pusher: c.Pusher, activity: c.Activity, stopping: c.Stopping, replyOnly: c.ReplyOnly, origins: c.Origins, batchMemory: semaphore.NewWeighted(batchMemory)}
 }
 
 // Routes returns the handlers by pattern of http.ServeMux.
 func (a *API) Routes() map[string]web.Handler {
 	routes := map[string]web.Handler{
-		"POST /events": a.publish,
+		"POST /events": a.fromHere(a.publish),
 		"GET /events":  a.fetch,
 	}
 	if a.pusher != nil {
 		routes["GET /subscribers"] = a.subscribers
-		routes["POST /subscribers/{name}/replay"] = a.replay
+		routes["GET /subscribers/{name}/attempts"] = a.attempts
+		routes["GET /subscribers/{name}/dead-letters"] = a.deadLetters
+		routes["POST /subscribers/{name}/dead-letters/redeliver"] = a.fromHere(a.redeliver)
+		routes["POST /subscribers/{name}/replay"] = a.fromHere(a.replay)
 	}
 	return routes
 }
 
-// subscribers lists how each subscriber is doing.
-func (a *API) subscribers(w http.ResponseWriter, r *http.Request) error {
-	list, err := a.pusher.List(r.Context())
-	if err != nil {
-		return err
+// fromHere refuses requests that a browser sends for a page of another site,
+// unless its origin may call. Programs send no such headers.
+func (a *API) fromHere(next web.Handler) web.Handler {
+	if slices.Contains(a.origins, "*") {
+		return next
 	}
-	return web.WriteJSON(w, http.StatusOK, list)
-}
-
-// replay delivers again what came after a sequence.
-func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
-	var request struct {
-		After sequenceOrNumber `json:"after"`
+	protection := http.NewCrossOriginProtection()
+	for _, origin := range a.origins {
+		protection.AddTrustedOrigin(origin) // one that is wrong stays refused
 	}
-	if err := web.ReadJSON(w, r, &request); err != nil {
-		return err
-	}
-	after, err := event.ParseSequence(string(request.After))
-	if err != nil {
-		return web.Invalid("after", "Say from where, with a whole number: {\"after\": 0} delivers everything again.")
-	}
-	status, err := a.pusher.Replay(r.Context(), r.PathValue("name"), after)
-	switch {
-	case errors.Is(err, push.ErrUnknown):
-		return web.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")
-	case errors.Is(err, push.ErrAhead):
-		return web.Invalid("after", "The cursor of this subscriber is at event %d: a replay ahead of it would pass over events that were not delivered yet.", status.Cursor)
-	case err != nil:
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, status)
-}
-
-// sequenceOrNumber is the text of a sequence in a request: people write 42,
-// programs send back the 20 digits that they were given.
-type sequenceOrNumber string
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (s *sequenceOrNumber) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	switch dec.PeekKind() {
-	case '"', '0', 'n':
-		token, err := dec.ReadToken()
-		*s = sequenceOrNumber(token.String())
-		return err
-	default:
-		return json.UnmarshalDecode(dec, (*string)(s)) // which refuses it
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if protection.Check(r) != nil {
+			return web.NewProblem(http.StatusForbidden, "A page of another site may not do this. ALLOWED_ORIGINS of the event bus lists those that may.")
+		}
+		return next(w, r)
 	}
 }

@@ -88,9 +88,10 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		log.Close()
 		return nil, err
 	}
+	origins := env.Origins("ALLOWED_ORIGINS", "http://localhost:3000")
 	return &service.Service{
-		Routes:     New(Config{Log: log, Pusher: pusher, Stopping: ctx, ReplyOnly: strings.Fields(env.String("REPLY_ONLY_TYPES", ""))}).Routes(),
-		Origins:    env.Origins("ALLOWED_ORIGINS", "http://localhost:3000"),
+		Routes:     New(Config{Log: log, Pusher: pusher, Stopping: ctx, ReplyOnly: strings.Fields(env.String("REPLY_ONLY_TYPES", "")), Origins: origins}).Routes(),
+		Origins:    origins,
 		Background: []func(context.Context) error{pusher.Run},
 		Close:      log.Close,
 	}, nil

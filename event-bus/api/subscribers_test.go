@@ -100,12 +100,12 @@ func TestEventsArePushedAndFollowedUp(t *testing.T) {
 			t.Fatalf("the dead letters are %v", all[0]["deadLetters"])
 		}
 		letter := letters[0].(map[string]any)
-		if letter["sequence"] != "00000000000000000003" || letter["status"] != 422.0 || letter["answer"] != "no, thank you" || letter["attempts"] != 1.0 || letter["id"] == "" || letter["event"] != nil {
+		if letter["sequence"] != "00000000000000000003" || letter["status"] != 422.0 || letter["answer"] != "no, thank you" || letter["attempts"] != 1.0 || letter["reason"] != "422" || letter["id"] == "" || letter["event"] != nil {
 			t.Errorf("the dead letter is %v", letter)
 		}
 		delete(all[0], "deadLetters")
 		for i, want := range []string{
-			`{"cursor":"00000000000000000004","deadLetterCount":1,"lag":0,"lastError":"event 3: 422 no, thank you","name":"some","ordered":true,"state":"up","types":["Good","Bad"],"url":"` + in.URL + `/events"}`,
+			`{"cursor":"00000000000000000004","deadLetterCount":1,"deadLetterReasons":{"422":1},"lag":0,"lastError":"event 3: 422 no, thank you","name":"some","ordered":true,"state":"up","types":["Good","Bad"],"url":"` + in.URL + `/events"}`,
 			`{"cursor":"00000000000000000004","deadLetterCount":0,"deadLetters":[],"lag":0,"name":"later","ordered":false,"state":"up","types":["Never"],"url":"http://localhost:1/events"}`,
 		} {
 			if got, _ := json.Marshal(all[i]); string(got) != want {

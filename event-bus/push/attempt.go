@@ -146,10 +146,12 @@ func failure(err error) verdict {
 
 func reason(err error, timeout time.Duration) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer within " + timeout.String()
+		return noAnswer + timeout.String()
 	}
 	return err.Error()
 }
+
+const noAnswer = "no answer within "
 
 func judge(status int) verdict {
 	switch {

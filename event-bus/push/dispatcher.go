@@ -34,8 +34,12 @@ type dispatcher struct {
 
 	lookahead
 	state          state
-	position       position
-	saved          position // as it is on disk
+	position       Position
+	saved          Position // as it is on disk
+	letters        letters
+	asked          []*redelivery                // that are not done
+	again          map[event.Sequence]*delivery // dead letters in the window
+	tries          tries
 	inFlight       int
 	deliveredCount int     // since the start; it tells a bad event from a subscriber that is down
 	taken          []taken // lately, oldest first; one a subject
@@ -56,6 +60,7 @@ func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
 		attempts: make(chan *delivery, lanesAtOnce), // and so neither side waits for the other
 		results:  make(chan result, lanesAtOnce),
 		retries:  make(chan *delivery),
+		again:    map[event.Sequence]*delivery{},
 	}
 	var err error
 	if d.endpoint, err = newEndpoint(sub, config.Publish); err != nil {
@@ -71,20 +76,24 @@ func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
 
 // loadPosition goes on where the subscriber was, and makes that durable.
 func (d *dispatcher) loadPosition() error {
-	p, found, err := d.store.load()
+	p, found, err := d.store.load(d.letters.add)
 	if err != nil {
 		return err
 	}
 	last := d.config.Log.Last()
 	switch {
 	case !found:
-		p = position{Log: d.config.Log.ID()}
+		p = Position{Log: d.config.Log.ID()}
 		if d.sub.From == "now" {
 			p.Cursor = last
 		}
 	case p.Log != d.config.Log.ID():
 		d.logger.Warn("the log is another one than before: delivering it from its start")
-		p = position{Log: d.config.Log.ID(), DeadLetters: p.DeadLetters}
+		if err := d.store.putAside(p.Log); err != nil {
+			return fmt.Errorf("putting the dead letters of another log aside: %w", err)
+		}
+		d.letters = letters{}
+		p = Position{Log: d.config.Log.ID()}
 	case p.Cursor > last:
 		d.logger.Warn("the log ends before the cursor: going on from its end", "cursor", p.Cursor, "last", last)
 		p.Cursor = last
@@ -169,13 +178,16 @@ func (d *dispatcher) moreToRead() <-chan struct{} {
 	return d.more()
 }
 
-// read reads on in the log.
+// read reads on in the log, and in the dead letters that are delivered again.
 func (d *dispatcher) read() {
 	if d.reads() {
 		if err := d.fill(); err != nil {
 			d.lastError = err.Error()
 			d.logger.Error("the log cannot be read: nothing is delivered from there on", "error", err)
 		}
+	}
+	if len(d.asked) > 0 && d.state.sends() {
+		d.readAgain()
 	}
 	d.advance()
 }
@@ -246,7 +258,7 @@ func (d *dispatcher) probe() *delivery {
 			return next
 		}
 	}
-	if len(d.window.outstanding) > 0 {
+	if len(d.window.lanes) > 0 {
 		if again := d.lastDelivered(); again != nil {
 			return again
 		}
@@ -256,7 +268,7 @@ func (d *dispatcher) probe() *delivery {
 
 // hasProbe tells whether probe would return something.
 func (d *dispatcher) hasProbe() bool {
-	return len(d.window.ready) > 0 || d.position.LastDelivered != 0 && len(d.window.outstanding) > 0
+	return len(d.window.ready) > 0 || d.position.LastDelivered != 0 && len(d.window.lanes) > 0
 }
 
 // attemptAll makes one attempt after the other until there are no more. It
@@ -292,6 +304,7 @@ func (d *dispatcher) replay(after event.Sequence) error {
 func (d *dispatcher) beginReplay() {
 	if d.inFlight == 0 {
 		d.startFrom(d.state.replayAfter)
+		d.refill()
 		d.state.drained()
 	}
 }

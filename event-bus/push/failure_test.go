@@ -287,7 +287,7 @@ func TestSubscriberThatAskedToStopGetsNothingUntilAReplay(t *testing.T) {
 	if got := r.arrivals(); !slices.Equal(got[2:], []event.Sequence{3}) {
 		t.Errorf("after it asked to stop it got %d", got[2:])
 	}
-	if _, err := p.Replay(t.Context(), "all", 2); err != nil {
+	if _, err := p.Replay(t.Context(), "all", 2, false); err != nil {
 		t.Fatal(err)
 	}
 	if s := p.wantCursor("all", last); s.State != "up" {

@@ -65,10 +65,14 @@ func (l *lookahead) add(text []byte) error {
 	if !l.sub.wants(string(line.Type())) {
 		return nil
 	}
-	key := string(line.Subject())
-	if !l.sub.ordered() {
-		key = line.Sequence().String()
-	}
-	l.window.add(&delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), deliveredBefore: untried}, key)
+	l.window.add(&delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), deliveredBefore: untried}, l.laneOf(line))
 	return nil
+}
+
+// laneOf returns the key of the lane that an event waits in.
+func (l *lookahead) laneOf(line event.Line) string {
+	if l.sub.ordered() {
+		return string(line.Subject())
+	}
+	return line.Sequence().String()
 }

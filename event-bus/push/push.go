@@ -49,6 +49,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -129,14 +130,18 @@ type Status struct {
 	State           string         `json:"state"` // up, down, failing, stopped (by its 410) or broken (the log cannot be read)
 	LastError       string         `json:"lastError,omitzero"`
 	DeadLetterCount int            `json:"deadLetterCount"`
-	DeadLetters     []DeadLetter   `json:"deadLetters"` // the newest
+	Reasons         map[string]int `json:"deadLetterReasons,omitempty"` // how many dead letters have each
+	DeadLetters     []DeadLetter   `json:"deadLetters"`                 // the newest, without their events
 }
 
-// Errors of Replay and List.
+// Errors of the methods.
 var (
-	ErrUnknown = errors.New("there is no such subscriber")
-	ErrStopped = errors.New("delivery has stopped")
-	ErrAhead   = errors.New("the cursor is before that: what lies between was not delivered yet")
+	ErrUnknown     = errors.New("there is no such subscriber")
+	ErrStopped     = errors.New("delivery has stopped")
+	ErrAhead       = errors.New("the cursor is before that: what lies between was not delivered yet")
+	ErrNoLetter    = errors.New("this event is no dead letter")
+	ErrAskedToStop = errors.New("the subscriber asked to stop")
+	ErrBusy        = errors.New("too many dead letters wait to be delivered again")
 )
 
 // List returns how all subscribers are doing.
@@ -153,21 +158,73 @@ func (p *Pusher) List(ctx context.Context) ([]Status, error) {
 // Replay delivers again from after the given sequence, in order, also to a
 // subscriber that had asked to stop. It returns once the new cursor is durable.
 // A sequence ahead of the cursor is ErrAhead, with the status as it is: a replay
-// passes over nothing.
-func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence) (Status, error) {
-	for _, d := range p.dispatchers {
-		if d.sub.Name != name {
-			continue
+// passes over nothing. A dry run changes nothing and returns the status that
+// there would be.
+func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence, dryRun bool) (status Status, err error) {
+	doErr := p.at(ctx, name, func(d *dispatcher) {
+		if dryRun {
+			status, err = d.statusAfterReplay(after)
+			return
 		}
-		var status Status
-		var saved error
-		err := p.do(ctx, d, func() {
-			saved = d.replay(after)
-			status = d.status()
-		})
-		return status, errors.Join(err, saved)
+		err = d.replay(after)
+		status = d.status()
+	})
+	return status, errors.Join(doErr, err)
+}
+
+// Attempts returns the newest attempts, the newest first.
+func (p *Pusher) Attempts(ctx context.Context, name string) (list []Attempt, err error) {
+	err = p.at(ctx, name, func(d *dispatcher) { list = d.tries.list(d.endpoint) })
+	return list, err
+}
+
+// DeadLetters returns dead letters after a sequence with their events, limit at
+// most and fewer if they are large; of one reason, if one is given. more tells
+// whether others follow.
+func (p *Pusher) DeadLetters(ctx context.Context, name string, after event.Sequence, reason string, limit int) (page []DeadLetter, more bool, err error) {
+	doErr := p.at(ctx, name, func(d *dispatcher) { page, more, err = d.page(after, reason, limit) })
+	return page, more, errors.Join(doErr, err)
+}
+
+// redeliverWait is how long Redeliver waits for what becomes of the letters.
+const redeliverWait = 2 * time.Second
+
+// Redeliver delivers dead letters again and returns what became of them within
+// two seconds; the others go on. A letter that is taken is removed after that: a
+// crash between delivers it once more. A dry run says which would be delivered.
+func (p *Pusher) Redeliver(ctx context.Context, name string, s Selection, dryRun bool) (Redelivery, error) {
+	var r *redelivery
+	var result Redelivery
+	var err error
+	look := func(d *dispatcher) { result, result.State = r.Redelivery, d.status().State }
+	doErr := p.at(ctx, name, func(d *dispatcher) {
+		if r, err = d.redeliver(s, dryRun); err == nil {
+			look(d)
+		}
+	})
+	if err = errors.Join(doErr, err); err != nil {
+		return Redelivery{}, err
 	}
-	return Status{}, ErrUnknown
+	limit := time.NewTimer(redeliverWait)
+	defer limit.Stop()
+	select {
+	case <-r.done:
+	case <-limit.C:
+	case <-ctx.Done():
+	case <-p.stopped:
+	}
+	p.at(ctx, name, look) // if that fails, the answer is what was known before
+	return result, nil
+}
+
+// at runs f in the loop of the dispatcher of that name.
+func (p *Pusher) at(ctx context.Context, name string, f func(*dispatcher)) error {
+	for _, d := range p.dispatchers {
+		if d.sub.Name == name {
+			return p.do(ctx, d, func() { f(d) })
+		}
+	}
+	return ErrUnknown
 }
 
 // do runs f in the dispatcher's loop.
@@ -188,7 +245,7 @@ func (d *dispatcher) status() Status {
 	s := Status{
 		Name: d.sub.Name, URL: withoutPassword(d.sub.URL), Types: append([]string{}, d.sub.Types...), Ordered: d.sub.ordered(),
 		Cursor: d.position.Cursor, State: d.state.name(), LastError: d.lastError,
-		DeadLetterCount: d.position.DeadLetters, DeadLetters: append([]DeadLetter{}, d.store.newest...),
+		DeadLetterCount: len(d.letters.heads), Reasons: maps.Clone(d.letters.counts), DeadLetters: append([]DeadLetter{}, d.newestLetters()...),
 	}
 	if last := d.config.Log.Last(); last > s.Cursor {
 		s.Lag = uint64(last - s.Cursor)
@@ -197,4 +254,15 @@ func (d *dispatcher) status() Status {
 		s.State = "broken"
 	}
 	return s
+}
+
+// statusAfterReplay is the status that a replay would lead to.
+func (d *dispatcher) statusAfterReplay(after event.Sequence) (Status, error) {
+	s := d.status()
+	if after > s.Cursor {
+		return s, ErrAhead
+	}
+	s.Lag += uint64(s.Cursor - after)
+	s.Cursor, s.State = after, "up"
+	return s, nil
 }

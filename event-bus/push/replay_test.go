@@ -24,7 +24,7 @@ func TestReplayDeliversAgainInOrder(t *testing.T) {
 	p.wantCursor("all", last)
 	for _, after := range []event.Sequence{0, 1, 30, last - 1, last} {
 		r.forget()
-		s, err := p.Replay(t.Context(), "all", after)
+		s, err := p.Replay(t.Context(), "all", after, false)
 		if err != nil || s.Cursor != after || s.Lag != uint64(last-after) {
 			t.Fatalf("after %d: %+v, %v", after, s, err)
 		}
@@ -37,7 +37,7 @@ func TestReplayDeliversAgainInOrder(t *testing.T) {
 	r.wantOneAtATime()
 
 	t.Run("a crash right after does not forget it", func(t *testing.T) {
-		if _, err := p.Replay(t.Context(), "all", 5); err != nil {
+		if _, err := p.Replay(t.Context(), "all", 5, false); err != nil {
 			t.Fatal(err)
 		}
 		r.wantAll(6, last)
@@ -46,14 +46,14 @@ func TestReplayDeliversAgainInOrder(t *testing.T) {
 	t.Run("not from beyond the end, nor to nobody", func(t *testing.T) {
 		p := run(t, log, dir, r.subscriber("all"))
 		p.wantCursor("all", last)
-		if _, err := p.Replay(t.Context(), "all", last+1); !errors.Is(err, ErrAhead) {
+		if _, err := p.Replay(t.Context(), "all", last+1, false); !errors.Is(err, ErrAhead) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := p.Replay(t.Context(), "nobody", 0); !errors.Is(err, ErrUnknown) {
+		if _, err := p.Replay(t.Context(), "nobody", 0, false); !errors.Is(err, ErrUnknown) {
 			t.Errorf("got %v", err)
 		}
 		p.stop()
-		if _, err := p.Replay(t.Context(), "all", 0); !errors.Is(err, ErrStopped) {
+		if _, err := p.Replay(t.Context(), "all", 0, false); !errors.Is(err, ErrStopped) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -68,7 +68,7 @@ func TestReplayAheadOfTheCursorIsRefused(t *testing.T) {
 	last := publish(t, log, subjects(10, 3)...)
 	p := run(t, log, t.TempDir(), r.subscriber("all"))
 	for _, after := range []event.Sequence{1, last, last + 1} {
-		if s, err := p.Replay(t.Context(), "all", after); !errors.Is(err, ErrAhead) || s.Cursor != 0 {
+		if s, err := p.Replay(t.Context(), "all", after, false); !errors.Is(err, ErrAhead) || s.Cursor != 0 {
 			t.Errorf("a replay from after %d gives %v, and the cursor is at %d", after, err, s.Cursor)
 		}
 	}
@@ -92,10 +92,10 @@ func TestReplayIsDurableWhenItIsAnswered(t *testing.T) {
 	p.wantCursor("all", last)
 	hold.Store(true)
 	defer close(leave)
-	if _, err := p.Replay(t.Context(), "all", 3); err != nil {
+	if _, err := p.Replay(t.Context(), "all", 3, false); err != nil {
 		t.Fatal(err)
 	}
-	if saved, _, err := newStore(dir, "all").load(); saved.Cursor != 3 || err != nil {
+	if saved, _, err := newStore(dir, "all").load(ignore); saved.Cursor != 3 || err != nil {
 		t.Errorf("on disk is %+v, %v", saved, err)
 	}
 }
@@ -139,7 +139,7 @@ func TestReplayWhileEventsAreUnderWay(t *testing.T) {
 				}
 				return nil
 			})
-			if s, err := p.Replay(t.Context(), "all", 0); err != nil || s.Cursor != 0 {
+			if s, err := p.Replay(t.Context(), "all", 0, false); err != nil || s.Cursor != 0 {
 				t.Fatalf("%+v, %v", s, err)
 			}
 			again.Store(true)
@@ -204,7 +204,7 @@ func TestRetryFromBeforeAReplayIsForgotten(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := p.Replay(t.Context(), "all", 0); err != nil {
+		if _, err := p.Replay(t.Context(), "all", 0, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -234,7 +234,7 @@ func TestReplayThatCannotBeSavedIsNotAnsweredAsDone(t *testing.T) {
 	p := run(t, log, dir, r.subscriber("all"))
 	p.wantCursor("all", last)
 	waitFor(t, "its cursor on disk", func() error {
-		saved, _, err := newStore(dir, "all").load()
+		saved, _, err := newStore(dir, "all").load(ignore)
 		if err == nil && saved.Cursor != last {
 			err = fmt.Errorf("it is %d", saved.Cursor)
 		}
@@ -244,7 +244,7 @@ func TestReplayThatCannotBeSavedIsNotAnsweredAsDone(t *testing.T) {
 	if err := os.Mkdir(inTheWay, 0o755); err != nil { // a disk that refuses to write
 		t.Fatal(err)
 	}
-	if s, err := p.Replay(t.Context(), "all", 0); err == nil {
+	if s, err := p.Replay(t.Context(), "all", 0, false); err == nil {
 		t.Errorf("it was answered with %+v", s)
 	}
 	p.wantCursor("all", last)
@@ -252,7 +252,7 @@ func TestReplayThatCannotBeSavedIsNotAnsweredAsDone(t *testing.T) {
 	last = publish(t, log, "x")
 	p.wantCursor("all", last)
 	p.stop()
-	if saved, _, err := newStore(dir, "all").load(); saved.Cursor != last || err != nil {
+	if saved, _, err := newStore(dir, "all").load(ignore); saved.Cursor != last || err != nil {
 		t.Errorf("when the disk works again the cursor there is %d, %v", saved.Cursor, err)
 	}
 }

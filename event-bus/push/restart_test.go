@@ -68,7 +68,7 @@ func TestCursorOnDiskNeverLeadsTheDeliveries(t *testing.T) {
 		p := runWith(t, Config{Log: log, Dir: dir, Attempts: 1 << 30}, r.subscriber("all"))
 		before, target := len(r.got()), min(len(r.got())+60, int(last))
 		waitFor(t, "some deliveries", func() error {
-			saved, _, err := position.load()
+			saved, _, err := position.load(ignore)
 			if err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func TestCursorOnDiskNeverLeadsTheDeliveries(t *testing.T) {
 			return nil
 		})
 		p.stop()
-		saved, _, err := position.load()
+		saved, _, err := position.load(ignore)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestStopLetsDeliveriesUnderWayFinish(t *testing.T) {
 	close(leave)
 	<-stopped
 	r.wantOnce(1, 2)
-	if saved, _, err := newStore(dir, "all").load(); saved.Cursor != 2 || err != nil {
+	if saved, _, err := newStore(dir, "all").load(ignore); saved.Cursor != 2 || err != nil {
 		t.Errorf("the cursor is at %d, %v", saved.Cursor, err)
 	}
 }
@@ -178,7 +178,7 @@ func TestLogThatEndsBeforeTheCursorGoesOnFromItsEnd(t *testing.T) {
 	log, dir := openLog(t, t.TempDir()), t.TempDir()
 	r := receive(t, nil)
 	publish(t, log, "a", "b")
-	if err := newStore(dir, "all").save(position{Log: log.ID(), Cursor: 50}); err != nil {
+	if err := newStore(dir, "all").save(Position{Log: log.ID(), Cursor: 50}); err != nil {
 		t.Fatal(err)
 	}
 	p := run(t, log, dir, r.subscriber("all"))
@@ -246,7 +246,7 @@ func TestEventThatCannotBeReadIsNotPassedOver(t *testing.T) {
 	if err := os.WriteFile(segments[0], append(whole, readEnd(t, segments[0], len(whole))...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Replay(t.Context(), "behind", s.Cursor); err != nil {
+	if _, err := p.Replay(t.Context(), "behind", s.Cursor, false); err != nil {
 		t.Fatal(err)
 	}
 	p.wantCursor("behind", last)

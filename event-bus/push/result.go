@@ -23,8 +23,13 @@ func (d *dispatcher) handle(ctx context.Context, r result) {
 		Subscriber: d.sub.Name, Sequence: r.delivery.sequence, Attempt: r.delivery.attempts + 1,
 		Outcome: outcomes[r.verdict], Status: r.status, Answer: r.answer, Began: r.began, Took: r.took,
 	})
-	if d.state.mode == modeReplaying { // which delivers it again, whatever it came to
+	d.tries.remember(r)
+	if d.state.mode == modeReplaying { // which delivers it again, whatever it came to, unless it was a dead letter
 		d.count(r.verdict)
+		if r.verdict == delivered && r.delivery.again != nil {
+			d.noLetter(r.delivery)
+			d.settle(r.delivery, true)
+		}
 		d.beginReplay()
 		return
 	}
@@ -47,6 +52,8 @@ func (d *dispatcher) handle(ctx context.Context, r result) {
 		d.took()
 		d.deliveredCount++
 		d.noteDelivered(r.delivery)
+		d.noLetter(r.delivery)
+		d.settle(r.delivery, true)
 		d.window.finish(r.delivery)
 	case notStored: // which is neither the event's fault nor the subscriber's
 		d.took()
@@ -176,12 +183,14 @@ func (d *dispatcher) giveUp(ctx context.Context, r result) {
 		Sequence: r.delivery.sequence, ID: r.delivery.id, Time: time.Now().UTC(),
 		Attempts: r.delivery.attempts, Status: r.status, Answer: r.answer, Event: r.delivery.line,
 	}
-	if err := d.store.addDeadLetter(letter); err != nil {
+	letter.Reason = reasonOf(letter)
+	if err := d.store.add(letter); err != nil {
 		d.logger.Error("a dead letter could not be written; its event waits", "sequence", letter.Sequence, "error", err)
 		d.retryLater(ctx, r.delivery, d.config.MostBackoff)
 		return
 	}
-	d.position.DeadLetters++
+	d.letters.add(letter)
+	d.settle(r.delivery, false)
 	d.logger.Error("an event was given up: dead letter", "sequence", letter.Sequence, "event", letter.ID, "attempts", letter.Attempts, "answer", describe(r.outcome))
 	d.window.finish(r.delivery)
 	d.save()

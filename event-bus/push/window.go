@@ -25,6 +25,7 @@ type delivery struct {
 	failed   bool // it was sent and not taken, whoever is to blame
 	check    bool // it was delivered before, is in no window, and shows only whether the subscriber takes it
 	done     bool
+	again    *again // it is a dead letter, in no way of the cursor; else nil
 
 	// deliveredBefore is how many events had been delivered when it was first
 	// tried since its last attempt that counted, or untried.
@@ -43,7 +44,7 @@ type lane struct {
 // window holds what was read and is not done, and knows the cursor.
 //
 //   - outstanding is in order of sequence; what is done is dropped from its
-//     front only.
+//     front only. Dead letters that are delivered again are in lanes alone.
 //   - ready holds each lane that has a delivery and nothing under way, once.
 type window struct {
 	outstanding []*delivery
@@ -79,7 +80,9 @@ func (w *window) add(d *delivery, key string) {
 	}
 	d.lane = l
 	l.queue = append(l.queue, d)
-	w.outstanding = append(w.outstanding, d)
+	if d.again == nil {
+		w.outstanding = append(w.outstanding, d)
+	}
 	w.bytes += len(d.line)
 }
 
