@@ -1,10 +1,12 @@
 package eventlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -93,11 +95,8 @@ func TestRepairKeepsWhatHolds(t *testing.T) {
 func TestCheckReadsWhatOpenTakes(t *testing.T) {
 	dir, names, last := threeSegments(t)
 	path := filepath.Join(dir, names[2])
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, info.Size()-1); err != nil {
+	torn := batchesEnd(t, path) - 1
+	if err := os.Truncate(path, torn); err != nil {
 		t.Fatal(err)
 	}
 	events := 0
@@ -127,8 +126,98 @@ func TestCheckReadsWhatOpenTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after.Size() != info.Size()-1 {
-		t.Errorf("the check changed the segment from %d to %d bytes", info.Size()-1, after.Size())
+	if after.Size() != torn {
+		t.Errorf("the check changed the segment from %d to %d bytes", torn, after.Size())
+	}
+}
+
+// batchesEnd returns where in a segment the batches end.
+func batchesEnd(t *testing.T, path string) int64 {
+	t.Helper()
+	f, err := disk.Dir(filepath.Dir(path)).Open(filepath.Base(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := parseName(filepath.Base(path))
+	s := &segment{file: f, first: first, last: first - 1}
+	if err := s.scan(size); err != nil && !isDamage(err) {
+		t.Fatal(err)
+	}
+	return s.size
+}
+
+// A log whose newest segment ends with room is whole: nothing is torn, and to
+// repair there is nothing.
+func TestRoomIsNotTorn(t *testing.T) {
+	dir, names, last := threeSegments(t)
+	path := filepath.Join(dir, names[2])
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before = append(appendRoom(before, 1000), make([]byte, 1000-roomHeader)...)
+	if err := os.WriteFile(path, before, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var report strings.Builder
+	events := 0
+	if err := Check(dir, &report, func(b Batch) error { events += b.Count; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if events != int(last) || strings.Contains(report.String(), "never acknowledged") {
+		t.Errorf("of %d events %d are read:\n%s", last, events, &report)
+	}
+	if said, err := Repair(dir); err != nil || !strings.HasPrefix(said, "Nothing is damaged") {
+		t.Errorf("the repair says %q, %v", said, err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the segment was changed from %d to %d bytes, %v", len(before), len(after), err)
+	}
+	l := mustOpen(t, dir, Options{})
+	if got := readAll(t, l, 0); len(got) != int(last) {
+		t.Errorf("of %d events %d are read", last, len(got))
+	}
+	mustClose(t, l)
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before[:len(before)-1000], after) {
+		t.Errorf("a log that is closed has a segment of %d bytes, want %d, %v", len(after), len(before)-1000, err)
+	}
+}
+
+// The tool that people have reads the segments of an open log, room and all.
+func TestZstdcatReadsALogThatIsOpen(t *testing.T) {
+	zstdcat, err := exec.LookPath("zstdcat")
+	if err != nil {
+		t.Skip("NOT CHECKED: zstdcat is not installed")
+	}
+	dir := t.TempDir()
+	l := mustOpen(t, dir, Options{})
+	defer mustClose(t, l)
+	for i := range 40 {
+		mustAppend(t, l, records(t, i*7, 7))
+	}
+	segment := filepath.Join(dir, activeName(1))
+	if info, err := os.Stat(segment); err != nil || info.Size() == batchesEnd(t, segment) {
+		t.Fatalf("the segment has no room, %v", err)
+	}
+	var said bytes.Buffer
+	cmd := exec.Command(zstdcat, segment)
+	cmd.Stderr = &said
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("zstdcat: %v: %s", err, &said)
+	}
+	sequence := event.Sequence(0)
+	for line := range (Batch{Text: text}).Lines() {
+		sequence++
+		checkLine(t, line, sequence)
+	}
+	if sequence != l.Last() {
+		t.Errorf("zstdcat prints %d of %d events", sequence, l.Last())
 	}
 }
 

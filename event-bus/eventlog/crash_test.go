@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -163,15 +164,27 @@ func (p *promise) holds(w *world) error {
 	return w.nothingTorn()
 }
 
-// nothingTorn makes sure that recovery has left nothing behind the batches of
-// the active segment.
+// nothingTorn makes sure that behind the batches of the active segment there is
+// nothing but room, and that any zstd decoder reads the file as its events.
 func (w *world) nothingTorn() error {
 	w.log.mu.Lock()
 	active := w.log.activeLocked()
-	name, size := active.name, active.size
+	name, size, events := active.name, active.size, int(active.last+1-active.first)
 	w.log.mu.Unlock()
-	if onDisk := int64(len(w.disk.Files()[name])); onDisk != size {
-		return fmt.Errorf("%s has %d bytes, its batches %d", name, onDisk, size)
+	file := w.disk.Files()[name]
+	if len(file) > int(size) {
+		end := file[size:]
+		room := binary.LittleEndian.AppendUint32([]byte{0x5D, 0x2A, 0x4D, 0x18}, uint32(len(end)-8))
+		if !bytes.Equal(end, append(room, make([]byte, max(0, len(end)-8))...)) {
+			return fmt.Errorf("%s goes on behind its batches, from byte %d to %d, with %.60q", name, size, len(file), end)
+		}
+	}
+	lines, err := decoder().DecodeAll(file, nil)
+	if err != nil {
+		return fmt.Errorf("%s is no zstd: %w", name, err)
+	}
+	if n := bytes.Count(lines, newline); n != events {
+		return fmt.Errorf("%s decodes to %d lines and holds %d events", name, n, events)
 	}
 	return nil
 }

@@ -18,10 +18,10 @@ var faults = []struct {
 	fault crashdisk.Fault
 }{
 	{"EIO", nil, crashdisk.Fault{Err: syscall.EIO, Visible: true}},
-	{"EIO although it was done", []string{"truncate", "rename", "remove", "forget", "sync", "syncdir"}, crashdisk.Fault{Err: syscall.EIO, Done: 1, Visible: true}},
+	{"EIO although it was done", []string{"reserve", "truncate", "rename", "remove", "forget", "sync", "syncdir"}, crashdisk.Fault{Err: syscall.EIO, Done: 1, Visible: true}},
 	{"EIO, and what was dropped is seen no more", []string{"sync", "syncdir"}, crashdisk.Fault{Err: syscall.EIO}},
 	{"EIO after a part", []string{"write"}, crashdisk.Fault{Err: syscall.EIO, Done: 60}},
-	{"the disk is full", []string{"create", "write", "rename", "sync", "syncdir"}, crashdisk.Fault{Err: syscall.ENOSPC, Visible: true}},
+	{"the disk is full", []string{"create", "reserve", "write", "rename", "sync", "syncdir"}, crashdisk.Fault{Err: syscall.ENOSPC, Visible: true}},
 	{"the disk is full after a part", []string{"write"}, crashdisk.Fault{Err: syscall.ENOSPC, Done: 60}},
 	{"too many open files", []string{"create", "open"}, crashdisk.Fault{Err: syscall.EMFILE}},
 }
@@ -77,8 +77,11 @@ func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
 	for _, room := range []int{0, 48, 100} {
 		for _, data := range []string{quoted(20), quoted(900), `""`} {
 			disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
-				if op.Kind == "create" || op.Kind == "write" {
+				switch op.Kind {
+				case "create", "write":
 					return &crashdisk.Fault{Err: syscall.ENOSPC, Done: room}
+				case "reserve":
+					return &crashdisk.Fault{Err: syscall.ENOSPC}
 				}
 				return nil
 			})
@@ -149,7 +152,7 @@ func TestDiskThatDies(t *testing.T) {
 func runFailing(inject func(crashdisk.Op) *crashdisk.Fault, c *crasher) error {
 	disk := crashdisk.New()
 	disk.Inject(inject)
-	w := &world{disk: disk, folder: c.mutate(disk), options: Options{SegmentBytes: 1 << 10, Logger: quiet}}
+	w := &world{disk: disk, folder: c.mutate(disk), options: Options{SegmentBytes: 1 << 10, room: smallRoom, Logger: quiet}}
 	p := &promise{}
 	err := func() error {
 		if err := w.start(); err != nil {

@@ -27,6 +27,14 @@ import (
 //	     44  CRC-32C of bytes 0 to 43
 //	     48  the data frame: zstd with its content checksum
 //
+// The newest segment may end with room for what comes, a skippable frame whose
+// contents are still to be written. A batch that fits takes its place, followed by
+// the header of what is left of it, in one write:
+//
+//	byte  0  magic of a skippable frame, 0x184D2A5D
+//	      4  length of the rest of the file
+//	      8  zeroes
+//
 // A sealed segment ends with its index, a skippable frame that no batch follows:
 //
 //	byte  0  magic of a skippable frame, 0x184D2A5C
@@ -40,6 +48,8 @@ const (
 	batchMagic  = 0x184D2A5B
 	headerSize  = 48
 	version     = "mbl1"
+	roomMagic   = 0x184D2A5D
+	roomHeader  = 8
 	indexMagic  = 0x184D2A5C
 	indexEnd    = "mbix"
 	indexFixed  = 28 // of the index, without its n entries
@@ -117,6 +127,12 @@ func parseBatch(h []byte) (batch, error) {
 		return batch{}, errHeader
 	}
 	return b, nil
+}
+
+// appendRoom appends the header of room that takes size bytes with it.
+func appendRoom(b []byte, size int64) []byte {
+	b = binary.LittleEndian.AppendUint32(b, roomMagic)
+	return binary.LittleEndian.AppendUint32(b, uint32(size-roomHeader))
 }
 
 // entry says where a batch starts.

@@ -38,6 +38,7 @@ type Options struct {
 	Logger       *slog.Logger
 
 	splitBytes int            // how large a group is written as one batch; for tests
+	room       int64          // what is reserved beyond a batch; of a Copy, none
 	copied     bool           // of a Copy: no sync before the answer
 	idsUntil   event.Sequence // of a Copy: what comes later is applied again
 }
@@ -100,6 +101,9 @@ func open(folder disk.Folder, options Options) (*Log, error) {
 	}
 	if options.splitBytes == 0 {
 		options.splitBytes = 256 << 10
+	}
+	if options.room == 0 && !options.copied {
+		options.room = 1 << 20
 	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()

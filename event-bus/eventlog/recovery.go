@@ -163,7 +163,7 @@ func isDamage(err error) bool {
 	return errors.Is(err, errShort) || errors.Is(err, errHeader) || errors.Is(err, errData) || errors.Is(err, errIndex)
 }
 
-// scanTail scans the newest segment. A batch that does not hold there was
+// scanTail scans the newest segment, which may end with room. A batch that does not hold there was
 // being written when the process or the machine stopped, and is cut off with
 // everything behind it, unless something behind it proves that it was durable.
 //
@@ -182,9 +182,17 @@ func (r *recovered) scanTail(s *segment, size int64) error {
 			return err
 		}
 	}
+	s.end = size
 	bad := s.scan(size)
 	if bad == nil || !isDamage(bad) {
 		return bad
+	}
+	written, err := s.written(s.size, size)
+	if err != nil {
+		return err
+	}
+	if room, err := s.hasRoom(size, written); room || err != nil {
+		return err
 	}
 	durable, err := s.durableAfter(s.size, size)
 	if err != nil {
@@ -193,11 +201,11 @@ func (r *recovered) scanTail(s *segment, size int64) error {
 	if durable > s.last {
 		return bad
 	}
-	r.torn = size - s.size
+	r.torn = written - s.size
 	if r.readOnly {
 		return nil
 	}
-	if err := s.file.Truncate(s.size); err != nil {
+	if err := s.trim(); err != nil {
 		return fmt.Errorf("cutting a torn batch off %s: %w", s.name, err)
 	}
 	return nil

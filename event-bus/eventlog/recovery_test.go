@@ -211,6 +211,58 @@ func TestWhatFollowsAHoleDecides(t *testing.T) {
 	}
 }
 
+// What is behind the last batch is room, and stays, or was never whole, and is
+// cut off; which bytes were lost is said.
+func TestUnwrittenEndIsToldFromATornOne(t *testing.T) {
+	whole := appendBatch(appendBatch(nil, 1, 0), 2, 1)
+	room := func(size, length int) []byte {
+		return append(appendRoom(nil, int64(length)), make([]byte, size-roomHeader)...)
+	}
+	third := appendBatch(nil, 3, 2)
+	for name, c := range map[string]struct {
+		end  []byte
+		torn int // -1: nothing, and the end stays
+	}{
+		"nothing":                                  {nil, -1},
+		"room":                                     {room(100, 100), -1},
+		"no more than the header of room":          {room(8, 8), -1},
+		"room that says that it is longer":         {room(100, 101), 5},
+		"room that says that it is shorter":        {room(100, 99), 5},
+		"room and a byte that is not zero":         {append(room(100, 120), append(make([]byte, 19), 1)...), 120},
+		"room beyond what is read at once":         {room(3<<20, 3<<20), -1},
+		"room with a byte far behind":              {append(room(3<<20, 3<<20+1), 1), 3<<20 + 1},
+		"the first bytes of a header of room":      {room(8, 100)[:3], 3},
+		"zeroes, whose header never came":          {make([]byte, 100), 0},
+		"a part of a batch, then the old room":     {append(third[:17:17], make([]byte, 100)...), 17},
+		"a header of room, then a part of a batch": {append(room(8, len(third)), third[8:]...), len(third)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := diskWith(t, activeName(1), slices.Concat(whole, c.end))
+			r, err := recoverLog(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.close()
+			if s := r.segments[0]; s.last != 2 || s.size != int64(len(whole)) {
+				t.Errorf("it holds events up to %d in %d bytes, want 2 in %d", s.last, s.size, len(whole))
+			}
+			want := slices.Concat(whole, c.end)
+			if c.torn >= 0 {
+				want = whole
+			}
+			if got := d.Files()[activeName(1)]; !bytes.Equal(got, want) {
+				t.Errorf("of %d bytes %d are left, want %d", len(whole)+len(c.end), len(got), len(want))
+			}
+			if end := r.segments[0].end; end != int64(len(want)) {
+				t.Errorf("the segment is thought to end at %d, and has %d bytes", end, len(want))
+			}
+			if want := int64(max(0, c.torn)); r.torn != want {
+				t.Errorf("%d bytes are said to be torn, want %d", r.torn, want)
+			}
+		})
+	}
+}
+
 // Only the newest segment is ever cut: what is missing of an older one was
 // durable.
 func TestOlderSegmentIsNeverCut(t *testing.T) {
@@ -220,6 +272,7 @@ func TestOlderSegmentIsNeverCut(t *testing.T) {
 		"its newest batch is missing":    func(b []byte) []byte { return b[:len(b)/2] },
 		"it is empty":                    func(b []byte) []byte { return nil },
 		"a bit of its newest batch":      func(b []byte) []byte { b[len(b)-5] ^= 1; return b },
+		"it has room":                    func(b []byte) []byte { return append(appendRoom(b, 512), make([]byte, 504)...) },
 		"it is followed by zeroes":       func(b []byte) []byte { return append(b, make([]byte, 512)...) },
 		"it goes on beyond the next one": func(b []byte) []byte { return appendBatch(b, 3, 2) },
 	} {

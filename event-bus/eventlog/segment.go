@@ -18,6 +18,9 @@ import (
 //
 //   - entries, size and last of the active segment grow under Log.mu, and only
 //     after the bytes they speak of are on disk.
+//   - From size to end the newest segment has room: nothing was written there but
+//     the room's header. Every other segment ends with what it holds. end is the
+//     writer's.
 //   - A sealed segment never changes.
 //   - file stays open for as long as anybody may read it; a segment that was
 //     replaced by its sealed form is closed when the last reader forgets it.
@@ -28,6 +31,7 @@ type segment struct {
 	last    event.Sequence // first-1 while there are none
 	entries []entry
 	size    int64 // bytes of batches
+	end     int64 // of the file, active segments only
 	raw     int64 // bytes of lines, active segments only
 	sealed  bool
 }
@@ -104,6 +108,34 @@ func (s *segment) durableAfter(offset, size int64) (event.Sequence, error) {
 		offset += int64(len(chunk)) - headerSize + 1 // a header may lie across two chunks
 	}
 	return highest, nil
+}
+
+// written returns where in the file the last byte from offset on is that is not
+// zero, and one more; offset if there is none.
+func (s *segment) written(offset, size int64) (end int64, err error) {
+	end = offset
+	buf := make([]byte, min(scanBytes, max(0, size-offset)))
+	for ; offset < size; offset += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), size-offset)]
+		if _, err := s.file.ReadAt(buf, offset); err != nil && err != io.EOF {
+			return 0, err
+		}
+		if text := bytes.TrimRight(buf, "\x00"); len(text) > 0 {
+			end = offset + int64(len(text))
+		}
+	}
+	return end, nil
+}
+
+// hasRoom tells whether the file, of size bytes, ends with room right after its
+// batches. written is where the last byte is that is not zero.
+func (s *segment) hasRoom(size, written int64) (bool, error) {
+	if size-s.size < roomHeader || written > s.size+roomHeader {
+		return false, nil
+	}
+	var header [roomHeader]byte
+	_, err := s.file.ReadAt(header[:], s.size)
+	return bytes.Equal(header[:], appendRoom(nil, size-s.size)), err
 }
 
 // loadIndex fills in a sealed segment of size bytes from its index.

@@ -29,9 +29,15 @@ type world struct {
 	count int // events so far, for their ids
 }
 
+// smallRoom has room for a few small events, so that they use it up.
+const smallRoom = 700
+
 // openWorld opens a log on the disk.
 func openWorld(disk *crashdisk.Disk, folder disk.Folder, options Options) (*world, error) {
 	options.Logger = quiet
+	if options.room == 0 {
+		options.room = smallRoom
+	}
 	w := &world{disk: disk, folder: folder, options: options}
 	return w, w.open()
 }
@@ -216,6 +222,19 @@ var workloads = []workload{
 		}
 		return nil
 	}},
+	{name: "batches that end with the room, a few bytes before and after", options: Options{SegmentBytes: 1 << 20, room: 2 * sectorBytes}, run: func(w *world) error {
+		for _, left := range []int{roomHeader, 0, 1, roomHeader - 1, roomHeader + 1, -1} {
+			for w.room() < sectorBytes {
+				if err := w.append(w.event(quoted(30))); err != nil {
+					return err
+				}
+			}
+			if err := w.append(w.filling(w.room() - left)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{name: "batches, all or none, and ids that come again", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error {
 		first := w.event(`"first"`)
 		if err := w.append(first, w.event(""), w.event(quoted(200))); err != nil {
@@ -281,6 +300,14 @@ func inOrder(w *world, data ...string) error {
 }
 
 const sectorBytes = 512
+
+// room returns how many bytes of room the active segment has.
+func (w *world) room() int {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	active := w.log.activeLocked()
+	return len(w.disk.Files()[active.name]) - int(active.size)
+}
 
 // filling returns an event that makes a batch of size bytes on disk, or of as
 // few more as can be.

@@ -85,6 +85,9 @@ func (l *Log) write(ctx context.Context) {
 			case <-l.wake:
 				continue
 			case <-ctx.Done():
+				if l.failed == nil {
+					l.activeLocked().trim() // so that a file at rest is its batches; if it fails, room does no harm
+				}
 				l.refuse(fmt.Errorf("%w: it is stopping", ErrReadOnly))
 				return
 			}
@@ -258,10 +261,16 @@ func (l *Log) store(drafts []*draft) error {
 	}
 	defer dataBuffers.Put(all)
 	active := l.activeLocked() // only the writer replaces it
-	_, err := active.file.WriteAt(*all, active.size)
+	err := active.makeRoom(int64(len(*all)), l.options.room)
+	if err == nil {
+		if left := active.end - active.size - int64(len(*all)); left > 0 {
+			*all = appendRoom(*all, left)
+		}
+		_, err = active.file.WriteAt(*all, active.size)
+	}
 	if disk.IsFull(err) {
 		// What was written of them must go: the next one takes its place.
-		if err := active.file.Truncate(active.size); err == nil {
+		if err := active.trim(); err == nil {
 			l.options.Logger.Error("the disk is full: publishing fails until there is room")
 			return ErrFull
 		}
@@ -279,6 +288,35 @@ func (l *Log) store(drafts []*draft) error {
 	return err
 }
 
+// makeRoom makes room for batches of size bytes, and for room bytes of what comes
+// after them, unless they fit into what there is. To sync what is written into it
+// is one write of the disk; to sync a file that grows takes its journal, too. Large
+// batches gain nothing by that: the file grows by what they need.
+func (s *segment) makeRoom(size, room int64) error {
+	end := s.size + size
+	if end == s.end || end+roomHeader <= s.end {
+		return nil
+	}
+	if end > s.end && (size > smallFrames || room == 0) {
+		s.end = end
+		return nil
+	}
+	err := s.file.Reserve(end + roomHeader + room)
+	if err == nil {
+		s.end = end + roomHeader + room
+	}
+	return err
+}
+
+// trim takes off the file's end what is not a batch.
+func (s *segment) trim() error {
+	err := s.file.Truncate(s.size)
+	if err == nil {
+		s.end = s.size
+	}
+	return err
+}
+
 func (l *Log) activeFull() bool { return l.activeLocked().raw >= l.options.SegmentBytes }
 
 // roll begins the next segment and leaves the full one to the sealer. Without
@@ -287,10 +325,14 @@ func (l *Log) roll() {
 	if l.failed != nil {
 		return
 	}
-	// What was cut off the full one's end, at the start or on a full disk, must be
-	// off it for good: only the newest segment's end is ever taken for torn.
+	// Room, and what was cut off at the start or on a full disk, must be off the full
+	// one for good: only the newest segment's end is ever taken for unwritten or torn.
 	var next *segment
-	err := l.activeLocked().file.Sync()
+	full := l.activeLocked()
+	err := full.trim()
+	if err == nil {
+		err = full.file.Sync()
+	}
 	if err == nil {
 		next, err = createActive(l.folder, l.durable+1)
 	}

@@ -52,10 +52,10 @@ type File interface {
 	// Truncate cuts the file off, or fills it up with zeroes.
 	Truncate(size int64) error
 	// Reserve gives the file room for size bytes: it is that long then, at least,
-	// with zeroes where nothing was written, and writes within need no more room
-	// and no new length. After a crash any part of the room may be there, until
-	// Sync. Its errors are errors.ErrUnsupported, where the file system cannot
-	// do it, and one that IsFull knows; the file is as long as it was then.
+	// with zeroes where nothing was written, and once it is synced, to sync what is
+	// written within changes nothing but those bytes on disk. After a crash any part
+	// of the room may be there, until Sync. After an error the file is as long as it
+	// was, if it can be cut off again.
 	Reserve(size int64) error
 	// Sync makes the file's bytes and its size durable. After an error nothing
 	// is known of what is on disk, and a second Sync would lie: the file must be

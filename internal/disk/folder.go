@@ -102,8 +102,21 @@ func (f *osFile) Section(offset, size int64) (io.Reader, error) {
 	return io.LimitReader(f.File, size), nil
 }
 
-// Reserve implements File.
-func (f *osFile) Reserve(size int64) error { return allocate(f.File, size) }
+// Reserve implements File. It writes zeroes: room that was only allocated is
+// marked as unwritten, and each sync of what is written there changes the mark.
+func (f *osFile) Reserve(size int64) error {
+	before, err := f.Size()
+	for at := before; err == nil && at < size; at += int64(len(zeroes)) {
+		_, err = f.WriteAt(zeroes[:min(int64(len(zeroes)), size-at)], at)
+	}
+	if err != nil {
+		return errors.Join(err, f.Truncate(before))
+	}
+	return nil
+}
+
+// zeroes is nothing but zeroes.
+var zeroes [64 << 10]byte
 
 // Sync implements File.
 func (f *osFile) Sync() error { return fdatasync(f.File) }

@@ -2,10 +2,7 @@
 
 package disk
 
-import (
-	"errors"
-	"os"
-)
+import "os"
 
 // fdatasync is a full fsync where there is nothing cheaper (on macOS it flushes
 // the drive's cache, too).
@@ -13,6 +10,3 @@ func fdatasync(f *os.File) error { return f.Sync() }
 
 // dropCache does nothing where there is no way to do it.
 func dropCache(*os.File) error { return nil }
-
-// allocate does nothing where there is no one call for it.
-func allocate(*os.File, int64) error { return errors.ErrUnsupported }
