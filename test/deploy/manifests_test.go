@@ -31,6 +31,7 @@ var names = []string{"client", "comments", "event-bus", "moderation", "posts", "
 // manifests are the objects of some folders, by kind and then by name.
 type manifests struct {
 	deployments map[string]*appsv1.Deployment
+	sets        map[string]*appsv1.StatefulSet
 	services    map[string]*corev1.Service
 	configMaps  map[string]*corev1.ConfigMap
 	claims      map[string]*corev1.PersistentVolumeClaim
@@ -48,8 +49,21 @@ type manifests struct {
 // strictly: an unknown or doubled field fails the test.
 func load(t *testing.T, folders ...string) *manifests {
 	t.Helper()
-	m := &manifests{
+	m := newManifests()
+	for _, folder := range folders {
+		for _, path := range manifestFiles(t, folder) {
+			for document := range bytes.SplitSeq(read(t, path), []byte("\n---\n")) {
+				m.add(t, path, document)
+			}
+		}
+	}
+	return m
+}
+
+func newManifests() *manifests {
+	return &manifests{
 		deployments: map[string]*appsv1.Deployment{},
+		sets:        map[string]*appsv1.StatefulSet{},
 		services:    map[string]*corev1.Service{},
 		configMaps:  map[string]*corev1.ConfigMap{},
 		claims:      map[string]*corev1.PersistentVolumeClaim{},
@@ -61,14 +75,6 @@ func load(t *testing.T, folders ...string) *manifests {
 		routes:      map[string]*httpRoute{},
 		pods:        map[string]*corev1.Pod{},
 	}
-	for _, folder := range folders {
-		for _, path := range manifestFiles(t, folder) {
-			for document := range bytes.SplitSeq(read(t, path), []byte("\n---\n")) {
-				m.add(t, path, document)
-			}
-		}
-	}
-	return m
 }
 
 func (m *manifests) add(t *testing.T, path string, document []byte) {
@@ -80,6 +86,8 @@ func (m *manifests) add(t *testing.T, path string, document []byte) {
 	switch kind.APIVersion + " " + kind.Kind {
 	case "apps/v1 Deployment":
 		decode(t, m, path, document, m.deployments, &appsv1.Deployment{})
+	case "apps/v1 StatefulSet":
+		decode(t, m, path, document, m.sets, &appsv1.StatefulSet{})
 	case "v1 Service":
 		decode(t, m, path, document, m.services, &corev1.Service{})
 	case "v1 Pod":
