@@ -37,7 +37,7 @@ images: ## build the six container images with Docker, podman or buildah
 	infra/images.sh
 
 cluster-test: ## try the blog on the Kubernetes cluster that KUBECONFIG names
-	go test ./test/cluster -cluster -count=1 -v -timeout 20m
+	go test ./test/cluster -cluster -count=1 -v -timeout 40m
 
 clean-data: ## empty data/: every post and comment that make run has stored
 	rm -rf data

@@ -9,22 +9,26 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// kube is a namespace of its own on the cluster that KUBECONFIG names.
+// kube is a namespace of its own on the cluster that KUBECONFIG names, for one
+// of the two ways to deploy the blog.
 type kube struct {
 	namespace string
-	proxy     string // base URL of the cluster's API, as `kubectl proxy` serves it
+	proxy     string   // base URL of the cluster's API, as `kubectl proxy` serves it
+	manifests []string // kubectl's option that names them
+	sets      []string // of the services, those that are StatefulSets
 }
 
 // newKube makes the namespace, which enforces the restricted Pod Security
 // Standard and is removed when the test ends.
-func newKube(t *testing.T) *kube {
+func newKube(t *testing.T, manifests []string, sets ...string) *kube {
 	t.Helper()
-	k := &kube{namespace: fmt.Sprintf("miniblog-test-%d", time.Now().Unix())}
+	k := &kube{namespace: fmt.Sprintf("miniblog-test-%d", time.Now().Unix()), manifests: manifests, sets: sets}
 	k.run(t, "create", "namespace", k.namespace)
 	t.Cleanup(func() { k.run(t, "delete", "namespace", k.namespace, "--timeout=180s") })
 	k.run(t, "label", "namespace", k.namespace,
@@ -86,10 +90,18 @@ func (k *kube) get(t *testing.T, into any, args ...string) {
 	}
 }
 
-// ready waits until the Deployment runs what it should and nothing else.
+// workload is what keeps the pods of a service running.
+func (k *kube) workload(service string) string {
+	if slices.Contains(k.sets, service) {
+		return "statefulset/" + service
+	}
+	return "deployment/" + service + "-depl"
+}
+
+// ready waits until the service runs what it should and nothing else.
 func (k *kube) ready(t *testing.T, service string) {
 	t.Helper()
-	if _, err := k.try("rollout", "status", "deployment/"+service+"-depl", "--timeout=180s"); err != nil {
+	if _, err := k.try("rollout", "status", k.workload(service), "--timeout=300s"); err != nil {
 		pods, _ := k.try("get", "pods", "--output=wide")
 		events, _ := k.try("get", "events", "--sort-by=.lastTimestamp")
 		t.Fatalf("%v\n%s\n%s\nIf an image could not be pulled: build the images (infra/images.sh) where this cluster finds them; docs/kubernetes.md says how.", err, pods, events)
@@ -104,11 +116,11 @@ func (k *kube) ready(t *testing.T, service string) {
 
 func (k *kube) replicas(t *testing.T, service string) int {
 	t.Helper()
-	var deployment struct {
+	var workload struct {
 		Spec struct{ Replicas int }
 	}
-	k.get(t, &deployment, "deployment", service+"-depl")
-	return deployment.Spec.Replicas
+	k.get(t, &workload, k.workload(service))
+	return workload.Spec.Replicas
 }
 
 type pod struct {
@@ -123,6 +135,7 @@ type pod struct {
 		}
 	}
 	Status struct {
+		Conditions        []struct{ Type, Status string }
 		ContainerStatuses []struct {
 			RestartCount int
 			LastState    map[string]struct {
@@ -131,6 +144,15 @@ type pod struct {
 			}
 		}
 	}
+}
+
+func (p pod) ready() bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Status == "True"
+		}
+	}
+	return false
 }
 
 func (k *kube) pods(t *testing.T, service string) []pod {

@@ -18,6 +18,8 @@ type load struct {
 	requests     int
 	acknowledged map[string][]string // post id: its comments' ids
 	unavailable  int                 // answers 503
+	lastCommand  time.Time           // when one was answered last
+	longestGap   time.Duration       // between two commands that were answered
 	wrong        []string            // anything worse, and what it was
 }
 
@@ -27,7 +29,7 @@ func startLoad(t *testing.T, k *kube) *load {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{
 		posts: k.serviceURL(t, "posts"), comments: k.serviceURL(t, "comments"), query: k.serviceURL(t, "query"),
-		stop: stop, acknowledged: map[string][]string{},
+		stop: stop, acknowledged: map[string][]string{}, lastCommand: time.Now(),
 	}
 	for i := range 3 {
 		l.done.Go(func() { l.write(ctx, i) })
@@ -91,6 +93,11 @@ func (l *load) request(ctx context.Context, method, url, body string, header map
 	case status >= 400:
 		l.wrong = append(l.wrong, fmt.Sprintf("%s %s: %d", method, url, status))
 	default:
+		if method == "POST" {
+			now := time.Now()
+			l.longestGap = max(l.longestGap, now.Sub(l.lastCommand))
+			l.lastCommand = now
+		}
 		return true
 	}
 	return false
@@ -109,6 +116,16 @@ func (l *load) takeFailures() (unavailable int, wrong []string) {
 	unavailable, wrong = l.unavailable, l.wrong
 	l.unavailable, l.wrong = 0, nil
 	return unavailable, wrong
+}
+
+// takeGap returns the longest time without an answered command since it was
+// last called.
+func (l *load) takeGap() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gap := l.longestGap
+	l.longestGap = 0
+	return gap
 }
 
 // served waits until n more requests have been answered.

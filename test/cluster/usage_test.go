@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"encoding/json"
-	"maps"
-	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -22,7 +20,7 @@ func (b *blog) measure(t *testing.T) {
 	if b.busiest == nil {
 		b.busiest = map[string]usage{}
 	}
-	for service := range ports {
+	for _, service := range b.services {
 		for _, pod := range b.pods(t, service) {
 			if now, ok := b.use(t, pod); ok {
 				most := b.busiest[service]
@@ -57,7 +55,7 @@ func (b *blog) use(t *testing.T, p pod) (usage, bool) {
 func (b *blog) resources(t *testing.T) {
 	b.measure(t)
 	t.Logf("%-12s %28s %28s", "", "memory: most/request/limit", "CPU: most/request/limit")
-	for _, service := range slices.Sorted(maps.Keys(ports)) {
+	for _, service := range b.services {
 		pod := b.pods(t, service)[0]
 		set := pod.Spec.Containers[0].Resources
 		most, measured := b.busiest[service], b.busiest[service].memory > 0

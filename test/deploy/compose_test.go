@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,13 +12,15 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"miniblog/event-bus/push"
 )
 
-func composeProject(t *testing.T) *types.Project {
+func composeProject(t *testing.T, envFiles ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "compose.yaml")})
+	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "compose.yaml")},
+		cli.WithEnvFiles(envFiles...), cli.WithDotEnv, cli.WithDefaultProfiles())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +83,7 @@ func TestComposeVariablesLeadSomewhere(t *testing.T) {
 			if !program.variables[key] && key != "GOMEMLIMIT" {
 				t.Errorf("%s is given %s, which it does not read", name, key)
 			}
-			if strings.HasSuffix(key, "_URL") {
+			if strings.HasSuffix(key, "_URL") && *value != "" {
 				checkComposeURL(t, project, name+": "+key, *value)
 			}
 			if strings.HasSuffix(key, "_FILE") {
@@ -94,6 +97,63 @@ func TestComposeVariablesLeadSomewhere(t *testing.T) {
 			if _, set := service.Environment[variable]; variable == "EVENT_BUS_URL" && !set || variable == "SUBSCRIBERS_FILE" && !set {
 				t.Errorf("%s reads %s, whose default is for a laptop: set it", name, variable)
 			}
+		}
+	}
+}
+
+// TestComposeRunsTheClusterFromOneFile loads compose.yaml as
+// `docker compose --env-file infra/compose/cluster.env` does.
+func TestComposeRunsTheClusterFromOneFile(t *testing.T) {
+	alone, project := composeProject(t), composeProject(t, filepath.Join(root, "infra/compose/cluster.env"))
+	servers := []string{"nats-1", "nats-2", "nats-3"}
+	buses := []string{"event-bus", "event-bus-2", "event-bus-3"}
+	want := slices.Concat(names, buses[1:], servers)
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(project.ServiceNames())); !slices.Equal(got, want) {
+		t.Fatalf("the cluster has the services %q, want %q", got, want)
+	}
+	volumes := map[string]bool{}
+	for _, name := range slices.Concat(buses, servers) {
+		i := slices.IndexFunc(project.Services[name].Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/data" })
+		if i < 0 || volumes[project.Services[name].Volumes[i].Source] {
+			t.Fatalf("%s has no volume of its own: %+v", name, project.Services[name].Volumes)
+		}
+		volumes[project.Services[name].Volumes[i].Source] = true
+	}
+	if volumes["event-bus-data"] {
+		t.Error("the log of the one bus would be taken for a copy's")
+	}
+	one := alone.Services["event-bus"]
+	for _, name := range buses {
+		bus := project.Services[name]
+		if bus.Image != one.Image || bus.MemLimit != one.MemLimit || !bus.ReadOnly || !reflect.DeepEqual(bus.HealthCheck, one.HealthCheck) {
+			t.Errorf("%s differs from the one bus: %+v", name, bus)
+		}
+		if !slices.Contains(bus.Networks["default"].Aliases, "event-bus-copies") || *bus.Environment["NATS_URL"] != "nats://nats-1:4222,nats://nats-2:4222,nats://nats-3:4222" {
+			t.Errorf("%s is not one of the copies: %+v %+v", name, bus.Networks, bus.Environment)
+		}
+	}
+	for name, service := range project.Services {
+		if url := service.Environment["EVENT_BUS_URL"]; url != nil && *url != "http://event-bus-copies:4005" {
+			t.Errorf("%s calls %s, not any of the copies", name, *url)
+		}
+		_, reaches := service.Networks["nats"]
+		if isServer, isBus := slices.Contains(servers, name), slices.Contains(buses, name); reaches != (isServer || isBus) || isServer && len(service.Networks) != 1 {
+			t.Errorf("%s is in the networks %v", name, service.Networks)
+		}
+	}
+	for _, name := range servers {
+		service := project.Services[name]
+		t.Setenv("SERVER_NAME", *service.Environment["SERVER_NAME"])
+		options, err := server.ProcessConfigFile(filepath.Join(root, "infra/compose/nats/nats.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if options.ServerName != name || !options.SyncAlways || options.StoreDir != "/data" || options.JetStreamMaxStore <= 0 || len(options.Routes) != len(servers) {
+			t.Errorf("%s: %+v", name, options)
+		}
+		if len(service.Ports) > 0 || !service.ReadOnly || service.StopSignal != "SIGUSR2" || service.Image != "nats:"+server.VERSION+"-alpine" {
+			t.Errorf("%s is %s, may do more than it needs or ends without a warning: %+v", name, service.Image, service)
 		}
 	}
 }

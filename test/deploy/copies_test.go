@@ -111,7 +111,9 @@ func TestEachCopyOfTheBusIsTheBusWithAVolumeOfItsOwn(t *testing.T) {
 		m.checkServer(t, url, "nats://", ":4222")
 	}
 	folder, file := filepath.Split(valueOf(c, "NATS_CREDENTIALS_FILE"))
-	mounted := slices.ContainsFunc(c.VolumeMounts, func(v corev1.VolumeMount) bool { return v.Name == "credentials" && v.MountPath == filepath.Clean(folder) })
+	mounted := slices.ContainsFunc(c.VolumeMounts, func(v corev1.VolumeMount) bool {
+		return v.Name == "credentials" && v.MountPath == filepath.Clean(folder)
+	})
 	brought := slices.ContainsFunc(s.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.Name == "credentials" && v.Secret != nil && len(v.Secret.Items) == 1 && v.Secret.Items[0].Path == file
 	})
@@ -216,9 +218,8 @@ func TestServersStoreBeforeTheyAcknowledge(t *testing.T) {
 			t.Errorf("a probe asks %+v, want %s at the port monitor", probe.HTTPGet, path)
 		}
 	}
-	version := strings.TrimPrefix(server.VERSION, "v")
-	if c.Image != "nats:"+version+"-alpine" {
-		t.Errorf("the servers run %s, the tests %s", c.Image, version)
+	if c.Image != "nats:"+server.VERSION+"-alpine" {
+		t.Errorf("the servers run %s, the tests %s", c.Image, server.VERSION)
 	}
 }
 
