@@ -35,7 +35,8 @@ func TestFullDiskIsSaidAndHeals(t *testing.T) {
 	bus.AwaitReady()
 	u := user{t, bus}
 	u.publish("1", http.StatusOK)
-	bus.Restart() // a log that was closed has no room of its own
+	bus.Stop() // a log that was closed has no room of its own
+	bus.Start()
 	bus.AwaitReady()
 	ballast := filepath.Join(dir, "ballast")
 	u.fill(ballast)
