@@ -10,6 +10,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
+	"miniblog/internal/trace"
 )
 
 const (
@@ -155,6 +156,10 @@ func (f *follower) apply(next slices, log string) (more bool, trouble string, er
 	}
 	f.p.write.Lock()
 	defer f.p.write.Unlock()
+	var traced *trace.Batch
+	if f.p.ready.Load() { // history was traced when it was news
+		traced = trace.NewBatch()
+	}
 	err = f.p.commit(log, func(tx *Tx) (to event.Sequence, err error) {
 		to = f.p.Checkpoint()
 		for applied := 0; more && fetchErr == nil; events, fetchErr, more = next() {
@@ -168,12 +173,14 @@ func (f *follower) apply(next slices, log string) (more bool, trouble string, er
 			if err := f.p.config.Apply(tx, events); err != nil {
 				return 0, err
 			}
+			traced.Add(events)
 			if applied += len(events); applied >= txEvents {
 				break
 			}
 		}
 		return to, nil
 	})
+	traced.End(err)
 	if err != nil {
 		return false, diskTrouble, err
 	}
