@@ -45,6 +45,7 @@ func damage(t testing.TB, dir string, part float64) {
 
 // A reader must not take a part for the whole.
 func TestReaderIsCutOffBeforeWhatIsDamaged(t *testing.T) {
+	oneBus(t)
 	t.Parallel()
 	b := startBus(t)
 	for range 20 {

@@ -11,11 +11,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/eventlog"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
@@ -33,6 +36,7 @@ type runningBus struct {
 	kill   context.CancelFunc
 	done   chan struct{} // closed when Run has returned err
 	err    error
+	log    atomic.Value // that it has open
 }
 
 // startBus starts a bus without subscribers on a new log. It is stopped, and
@@ -45,7 +49,17 @@ func startBus(t testing.TB, env ...string) *runningBus {
 // startBusOn starts a bus on the log in dir. env is names and values in turn.
 func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 	t.Helper()
-	lookup := environment(t, append([]string{"DATA_DIR", dir}, env...)...)
+	if onServers != "" {
+		return startCluster(t, dir, env...)
+	}
+	b := startOne(t, dir, append([]string{"DATA_DIR", dir}, env...)...)
+	t.Cleanup(b.stop)
+	return b
+}
+
+// startOne starts a bus, which is not stopped by itself.
+func startOne(t testing.TB, dir string, env ...string) *runningBus {
+	lookup := environment(t, env...)
 	ctx, kill := context.WithCancel(context.Background())
 	b := &runningBus{t: t, dir: dir, kill: kill, done: make(chan struct{})}
 	b.client = &http.Client{
@@ -54,7 +68,7 @@ func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 	}
 	listening := make(chan net.Addr, 1)
 	go func() {
-		b.err = service.Run(ctx, "event-bus", "localhost:0", lookup, open, func(a net.Addr) { listening <- a })
+		b.err = service.Run(ctx, "event-bus", "localhost:0", lookup, b.open, func(a net.Addr) { listening <- a })
 		close(b.done)
 	}()
 	select {
@@ -62,14 +76,14 @@ func startBusOn(t testing.TB, dir string, env ...string) *runningBus {
 		b.addr, b.url = a.String(), "http://"+a.String()
 	case <-b.done:
 		kill()
-		t.Fatalf("the bus did not start: %v", b.err)
+		t.Errorf("the bus did not start: %v", b.err)
+		runtime.Goexit() // startCluster looks after it
 	}
-	t.Cleanup(b.stop)
 	return b
 }
 
 // open builds a bus as the program does.
-func open(ctx context.Context, env *service.Env) (*service.Service, error) {
+func (b *runningBus) open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	dir := env.Dir("DATA_DIR", "")
 	text, err := os.ReadFile(env.String("SUBSCRIBERS_FILE", ""))
 	if err != nil {
@@ -79,11 +93,25 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := eventlog.Open(dir, eventlog.Options{Logger: slog.Default()})
-	if err != nil {
-		return nil, err
+	var log interface {
+		Log
+		Close() error
 	}
-	pusher, err := push.New(push.Config{Log: log, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: ReplyPublisher(log, nil)}, subscribers)
+	var local *eventlog.Log // what is read
+	if servers := env.String("NATS_URL", ""); servers != "" {
+		copied, err := cluster.Open(ctx, cluster.Config{Servers: servers, Dir: dir, Logger: slog.Default()})
+		if err != nil {
+			return nil, err
+		}
+		log, local = copied, copied.Log
+	} else {
+		if local, err = eventlog.Open(dir, eventlog.Options{Logger: slog.Default()}); err != nil {
+			return nil, err
+		}
+		log = local
+	}
+	b.log.Store(log)
+	pusher, err := push.New(push.Config{Log: local, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: ReplyPublisher(log, nil)}, subscribers)
 	if err != nil {
 		log.Close()
 		return nil, err

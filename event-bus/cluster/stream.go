@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -74,17 +75,9 @@ func (l *Log) findStream(ctx context.Context, begin bool) (id string, err error)
 // makeStream makes the stream of the log with that id. Whoever comes second
 // gets the first one's.
 func (l *Log) makeStream(ctx context.Context, id string) (jetstream.Stream, error) {
-	servers, err := l.servers(ctx)
+	limit, err := l.room(ctx)
 	if err != nil {
 		return nil, err
-	}
-	limit := int64(-1)
-	for _, s := range servers {
-		// A server whose disk is full switches JetStream off: the stream must be
-		// full before. The rest is for what push keeps.
-		if share := s.Data.Config.MaxStore / 10 * 8; share > 0 && (limit < 0 || share < limit) {
-			limit = share
-		}
 	}
 	stream, err := l.js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: streamName, Subjects: []string{subject}, Description: "the log of the miniblog's event bus",
@@ -96,6 +89,33 @@ func (l *Log) makeStream(ctx context.Context, id string) (jetstream.Stream, erro
 		return l.js.Stream(ctx, streamName)
 	}
 	return stream, err
+}
+
+// room returns how large the stream may be, in bytes. A server whose disk is full
+// switches JetStream off, and an account that is full stores nothing at all: the
+// stream must be full before. The rest is for what push keeps.
+func (l *Log) room(ctx context.Context) (int64, error) {
+	servers, err := l.servers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	account, err := l.js.AccountInfo(ctx)
+	if err != nil {
+		return 0, err
+	}
+	least := account.Limits.MaxStore / replicas // counts every replica
+	if least <= 0 {
+		least = math.MaxInt64
+	}
+	for _, s := range servers {
+		if s.Data.Config.MaxStore > 0 {
+			least = min(least, s.Data.Config.MaxStore)
+		}
+	}
+	if least == math.MaxInt64 {
+		return -1, nil
+	}
+	return least / 10 * 8, nil
 }
 
 // serversSubject asks all servers how JetStream is configured. It is the system

@@ -35,9 +35,9 @@ accounts {
 	if c.Nkey != "" {
 		user = "nkey: " + c.Nkey
 	}
-	c.account(&b, "MINIBLOG", user)
+	c.account(&b, "MINIBLOG", user, "enabled")
 	for i := range c.Accounts {
-		c.account(&b, fmt.Sprintf("A%d", i+1), fmt.Sprintf("user: user%d, password: secret", i+1))
+		c.account(&b, fmt.Sprintf("A%d", i+1), fmt.Sprintf("user: user%d, password: secret", i+1), "{max_file: 300MB}")
 	}
 	b.WriteString("}\n")
 	if c.Nkey == "" {
@@ -46,6 +46,6 @@ accounts {
 	return b.String()
 }
 
-func (c config) account(b *strings.Builder, name, user string) {
-	fmt.Fprintf(b, "  %s {\n    jetstream: enabled\n    users: [{%s}]\n    imports: [{service: {account: SYS, subject: \"$SYS.REQ.SERVER.PING.JSZ\"}}]\n  }\n", name, user)
+func (c config) account(b *strings.Builder, name, user, jetstream string) {
+	fmt.Fprintf(b, "  %s {\n    jetstream: %s\n    users: [{%s}]\n    imports: [{service: {account: SYS, subject: \"$SYS.REQ.SERVER.PING.JSZ\"}}]\n  }\n", name, jetstream, user)
 }

@@ -43,7 +43,7 @@ type Options struct {
 	SyncInterval string // always
 	MaxStore     string // 1GB
 	Links        bool   // the servers reach one another over links that can be broken
-	Accounts     int    // accounts beside the default one: see Cluster.Account
+	Accounts     int    // accounts beside the default one: see Account
 	Nkey         string // the public key that the only user has; without it, none has to say who they are
 }
 
@@ -120,11 +120,10 @@ func (c *Cluster) URL() string {
 	return strings.Join(urls, ",")
 }
 
-// Account is URL for the account of that number, from 1 up, which has streams of
-// its own: tests that each have one do not see one another.
-func (c *Cluster) Account(n int) string {
-	user := fmt.Sprintf("nats://user%d:secret@", n)
-	return strings.ReplaceAll(c.URL(), "nats://", user)
+// Account returns the URLs of a cluster for its account of that number, from 1 up,
+// which has streams of its own: tests that each have one do not see one another.
+func Account(urls string, n int) string {
+	return strings.ReplaceAll(urls, "nats://", fmt.Sprintf("nats://user%d:secret@", n))
 }
 
 // Start starts the server.
