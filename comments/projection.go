@@ -32,6 +32,9 @@ CREATE TABLE decisions (
 	status   TEXT NOT NULL
 ) WITHOUT ROWID`
 
+// types are the types of event that apply uses.
+var types = []string{event.PostCreated, event.CommentCreated, event.CommentModerated, event.CommentUpdated}
+
 // apply adds posts and comments and keeps decisions. Events may come twice, and
 // from a bus without order in any order: a comment's first event adds it, and
 // a decision is never taken back by an event that is older.

@@ -23,7 +23,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		return nil, nil // Run says what is wrong
 	}
 	client := bus.New(url)
-	view, err := projection.Open(projection.Config{Dir: dir, Bus: client, Schema: schema, Apply: apply})
+	view, err := projection.Open(projection.Config{Dir: dir, Bus: client, Schema: schema, Types: types, Apply: apply})
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,9 @@ CREATE TABLE posts (
 	title TEXT NOT NULL
 )`
 
+// types are the types of event that apply uses.
+var types = []string{event.PostCreated}
+
 // apply adds the posts that were created. The first event of an id counts;
 // a title that is too long, from a publisher without our limit, is cut.
 func apply(tx *projection.Tx, events []event.Event) error {

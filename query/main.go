@@ -26,7 +26,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	q := new(query)
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
-		Schema: schema, Apply: q.apply, RolledBack: q.rolledBack, Committed: q.committed,
+		Schema: schema, Types: types, Apply: q.apply, RolledBack: q.rolledBack, Committed: q.committed,
 		Dropped: func() { q.cache.Clear(); q.feed.Reset() }, // all that was seen is gone
 	})
 	if err != nil {

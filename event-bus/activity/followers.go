@@ -83,6 +83,14 @@ func (v *Visit) Sent(last event.Sequence) {
 	}
 }
 
+// Passed says that the follower has everything up to a sequence, as far as the
+// request under way can tell.
+func (v *Visit) Passed(last event.Sequence) {
+	if v != nil {
+		v.update("sent", func(f *following) { f.position, f.sent = last, last })
+	}
+}
+
 // End says that the request is over. If its connection was lost, so is the
 // follower, until it asks again.
 func (v *Visit) End() {

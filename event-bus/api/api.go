@@ -32,6 +32,8 @@ type Log interface {
 	// Append returns once all lines are durable, or none: see eventlog.Log.
 	Append(ctx context.Context, lines []event.Line) ([]eventlog.Position, error)
 	Reader(after event.Sequence) *eventlog.Reader
+	// Recent returns what comes after the sequence if it is in memory.
+	Recent(after event.Sequence) eventlog.Batch
 	Frames(after event.Sequence, limit uint64) (*eventlog.Frames, error)
 }
 
@@ -58,11 +60,13 @@ type API struct {
 	replyOnly   []string
 	origins     []string
 	batchMemory *semaphore.Weighted
+	tail        *tail
 }
 
 // New returns the API of a bus.
 func New(c Config) *API {
-	return &API{log: c.Log, pusher: c.Pusher, activity: c.Activity, stopping: c.Stopping, replyOnly: c.ReplyOnly, origins: c.Origins, batchMemory: semaphore.NewWeighted(batchMemory)}
+	return &API{log: c.Log, pusher: c.Pusher, activity: c.Activity, stopping: c.Stopping, replyOnly: c.ReplyOnly,
+		origins: c.Origins, batchMemory: semaphore.NewWeighted(batchMemory), tail: newTail(c.Log)}
 }
 
 // Routes returns the handlers by pattern of http.ServeMux.

@@ -28,6 +28,7 @@ type wanted struct {
 	limit   uint64
 	types   map[string]bool // empty: all
 	wait    time.Duration
+	follow  time.Duration // how often to say how far the answer is; 0: it does not stay open
 }
 
 func parseWanted(text string) (want wanted, err error) {
@@ -50,6 +51,14 @@ func parseWanted(text string) (want wanted, err error) {
 	if text := v.Get(wire.Wait); text != "" {
 		if want.wait, err = time.ParseDuration(text); err != nil || want.wait < 0 || want.wait > wire.MaxWait {
 			return want, web.Invalid("wait", "The wait must be a duration from 0s to 60s, such as 30s.")
+		}
+	}
+	if text := v.Get(wire.Follow); text != "" {
+		if want.follow, err = time.ParseDuration(text); err != nil || want.follow < wire.MinFollow || want.follow > wire.MaxWait {
+			return want, web.Invalid("follow", "The follow must be a duration from 10ms to 60s, such as 1s.")
+		}
+		if v.Has(wire.Limit) {
+			return want, web.Invalid("limit", "There is no limit to an answer that stays open: leave out limit or follow.")
 		}
 	}
 	for t := range strings.SplitSeq(v.Get(wire.Types), ",") {
@@ -78,7 +87,7 @@ func (a *API) fetch(w http.ResponseWriter, r *http.Request) error {
 	f.header.Set("Cache-Control", "no-cache")
 	f.header.Add("Vary", "Accept, Accept-Encoding")
 	accept := r.Header.Get("Accept")
-	if r.Method == http.MethodGet && (want.wait > 0 || strings.Contains(accept, wire.Stream)) {
+	if r.Method == http.MethodGet && (want.wait > 0 || want.follow > 0 || strings.Contains(accept, wire.Stream)) {
 		f.visit = a.activity.Visited(r, want.after)
 		defer f.visit.End()
 	}
@@ -95,12 +104,14 @@ func (a *API) fetch(w http.ResponseWriter, r *http.Request) error {
 		if err := f.checkHistory(true); err != nil {
 			return err
 		}
-		return f.follow(ctx)
+		return f.sendStream(ctx)
 	}
-	if err := f.checkHistory(want.afterID != ""); err != nil {
+	if err := f.checkHistory(want.afterID != "" || want.follow > 0); err != nil {
 		return err
 	}
 	switch lines := strings.Contains(accept, wire.Lines); {
+	case want.follow > 0:
+		return f.follow(ctx, a.tail)
 	case lines && f.encoding == "zstd" && len(want.types) == 0:
 		return f.sendStored(ctx)
 	case lines:
@@ -109,9 +120,10 @@ func (a *API) fetch(w http.ResponseWriter, r *http.Request) error {
 	return f.sendArray(ctx)
 }
 
-// fetch is one answer to GET /events. It has three ways: what is on disk is sent
-// as it is (stored.go), decoded lines are sent in another form (decoded.go), or
-// the reader follows live (follow.go).
+// fetch is one answer to GET /events. It has four ways: what is on disk is sent
+// as it is (stored.go), decoded lines are sent in another form (decoded.go) or as
+// server-sent events (serversent.go), or the reader follows what is new
+// (follow.go).
 type fetch struct {
 	log      Log
 	reader   context.Context // ends when the reader leaves

@@ -2,92 +2,89 @@ package api
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
-	"miniblog/event-bus/eventlog"
-	"miniblog/internal/event"
+	"github.com/go-json-experiment/json"
+
 	"miniblog/internal/wire"
 )
 
-// keepAlive is how often a stream says that it is alive when nothing comes.
-const keepAlive = 15 * time.Second
+// writeEvery is the least time between two writes to a follower. What comes
+// meanwhile goes in one: under load, writes are what costs, here and there.
+const writeEvery = time.Millisecond
 
-// flushEvery is the least time between two writes of a stream. What comes
-// meanwhile goes in one write: with a thousand followers, writes are what costs.
-const flushEvery = 20 * time.Millisecond
-
-// follow answers with server-sent events: what is there, and then what comes,
-// until the reader leaves, the limit is reached or the service stops.
-func (f *fetch) follow(ctx context.Context) error {
-	f.header.Set("Content-Type", wire.Stream)
+// follow answers with lines of the wanted types as they become durable, and
+// marks between them, until the reader leaves, falls so far behind that what it
+// needs is not in memory, or the service stops. A reader who stalls holds one
+// slice.
+func (f *fetch) follow(ctx context.Context, t *tail) error {
+	f.header.Set("Content-Type", wire.Lines)
+	f.header.Set(wire.FollowHeader, f.want.follow.String())
 	f.header.Set("X-Accel-Buffering", "no") // nginx must pass it on at once
 	f.begin(f.log.Last())
-	f.want.wait = keepAlive
+	r := t.add(f.want.types, f.want.after)
+	defer t.remove(r)
 	if err := f.out.Flush(); err != nil {
 		return cutOff(err)
 	}
-	for f.want.limit > 0 && ctx.Err() == nil {
-		s, err := f.scanFirst(ctx)
-		if err != nil {
-			return cutOff(err)
-		}
-		if !s.ready() {
-			if _, err := f.out.Write([]byte(":\n\n")); err != nil {
+	tick := time.NewTicker(f.want.follow)
+	defer tick.Stop()
+	told := f.want.after
+	for ctx.Err() == nil {
+		select {
+		case <-r.wake:
+			behind, err := f.sendTail(t, r)
+			if behind || err != nil {
 				return cutOff(err)
 			}
-		}
-		for s.ready() {
-			if err := f.sendServerSent(s.found); err != nil {
+			pause(ctx, writeEvery)
+		case <-tick.C:
+			mark, ok := t.passed(r)
+			if !ok {
+				continue // what there is to send says that we are alive
+			}
+			if err := f.sendMark(mark); err != nil {
 				return cutOff(err)
 			}
-			if err := s.advance(f.reader); err != nil {
-				return cutOff(err)
+			if mark.Passed > told {
+				told = mark.Passed
+				f.visit.Passed(told)
 			}
+		case <-ctx.Done():
 		}
-		if err := f.out.Flush(); err != nil {
-			return cutOff(err)
-		}
-		f.sent(s.passed)
-		f.want.after, f.want.limit = s.passed, s.want.limit
-		s.close()
-		pause(ctx, flushEvery)
 	}
 	return nil
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+// sendTail writes all that there is for the reader.
+func (f *fetch) sendTail(t *tail, r *tailReader) (behind bool, err error) {
+	buffer := make([]byte, 0, 4<<10) // most often it is an event or two
+	for whole := true; ; {
+		text, ok := t.take(r, buffer)
+		if !ok && !whole {
+			return true, errors.New("a follower fell behind within an event")
+		}
+		if !ok || len(text) == 0 {
+			return !ok, f.out.Flush()
+		}
+		if _, err := f.out.Write(text); err != nil {
+			return false, err
+		}
+		whole = text[len(text)-1] == '\n'
+		if cap(buffer) < sliceBytes {
+			buffer = make([]byte, 0, sliceBytes)
+		}
 	}
 }
 
-// sendServerSent writes events as the HTML standard has them (section 9.2.5).
-func (f *fetch) sendServerSent(b eventlog.Batch) error {
-	var slice []byte
-	for text := range b.Lines() {
-		line, ok := event.ReadLine(text)
-		if !ok {
-			return fmt.Errorf("an event at or after %d is not in the log's own form", b.First)
-		}
-		slice = append(slice, "id: "...)
-		slice = line.Sequence().Append(slice)
-		slice = append(slice, "\ndata: "...)
-		if len(slice)+len(text) > sliceBytes {
-			if err := write(f.out, slice); err != nil {
-				return err
-			}
-			if err := write(f.out, text); err != nil {
-				return err
-			}
-			slice = slice[:0]
-		} else {
-			slice = append(slice, text...)
-		}
-		slice = append(slice, "\n\n"...)
+func (f *fetch) sendMark(mark wire.Mark) error {
+	line, err := json.Marshal(mark)
+	if err != nil {
+		return err
 	}
-	return write(f.out, slice)
+	if _, err := f.out.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	return f.out.Flush()
 }

@@ -130,7 +130,7 @@ func FuzzQuery(f *testing.F) {
 			}
 		}
 	}
-	for _, query := range []string{"", "after=7&limit=10&type=A,B&wait=30s", "after=00000000000000000007", "type=,,A%2CB,", "wait=1h", "after=1&after=x", "limit=%31"} {
+	for _, query := range []string{"", "after=7&limit=10&type=A,B&wait=30s", "after=00000000000000000007", "type=,,A%2CB,", "wait=1h", "follow=1s&after=3", "after=1&after=x", "limit=%31"} {
 		f.Add(query, "*;q=0,gzip ; Q=1")
 	}
 	f.Fuzz(func(t *testing.T, text, accepted string) {

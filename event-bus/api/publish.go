@@ -13,7 +13,6 @@ import (
 
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
-	"miniblog/internal/trace"
 	"miniblog/internal/web"
 	"miniblog/internal/wire"
 )
@@ -73,24 +72,12 @@ func (a *API) allowed(line event.Line) error {
 
 // append stores events that arrived at a time. Its errors are problems.
 func (a *API) append(ctx context.Context, lines []event.Line, arrived time.Time) ([]eventlog.Position, error) {
-	positions, err := appendTo(ctx, a.log, lines)
+	positions, err := a.log.Append(ctx, lines)
 	if err != nil {
 		return nil, refused(err)
 	}
 	a.activity.Stored(positions, arrived)
 	return positions, nil
-}
-
-// appendTo appends lines to log.
-func appendTo(ctx context.Context, log Log, lines []event.Line) ([]eventlog.Position, error) {
-	ctx, span := trace.Append(ctx, lines)
-	positions, err := log.Append(ctx, lines)
-	if len(positions) == 0 {
-		span.End(err)
-	} else {
-		span.Stored(positions[0].Sequence, err)
-	}
-	return positions, err
 }
 
 // publishBatch stores an array of events, all or none.

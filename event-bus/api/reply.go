@@ -23,7 +23,7 @@ func ReplyPublisher(log Log, recorder *activity.Recorder) func(context.Context, 
 		if err != nil {
 			return badReply(err)
 		}
-		positions, err := appendTo(ctx, log, lines)
+		positions, err := log.Append(ctx, lines)
 		recorder.Stored(positions, arrived)
 		return err
 	}

@@ -34,8 +34,8 @@ func (b Batch) Lines() iter.Seq[[]byte] {
 	}
 }
 
-// after returns b without the events up to the sequence.
-func (b Batch) after(sequence event.Sequence) Batch {
+// After returns b without the events up to the sequence.
+func (b Batch) After(sequence event.Sequence) Batch {
 	for b.Count > 0 && b.First <= sequence {
 		b.Text = b.Text[bytes.IndexByte(b.Text, '\n')+1:]
 		b.First++
@@ -89,9 +89,19 @@ func (r *Reader) Next() (_ Batch, err error) {
 		}
 		*r.lines = b.Text[:0]
 	}
-	b = b.after(r.next - 1)
+	b = b.After(r.next - 1)
 	r.next += event.Sequence(b.Count)
 	return b, nil
+}
+
+// Recent returns the events after the given one that are stored together, if
+// they are still in memory: Count is 0 if not, or if there are none. Unlike those
+// of a Reader, the batch stays valid.
+func (l *Log) Recent(after event.Sequence) Batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, _ := l.recent.find(after + 1)
+	return b.After(after)
 }
 
 // Close returns the reader's buffer to the pool; the last batch must not be used
@@ -263,7 +273,7 @@ func (f *Frames) extend(l *Log, last event.Sequence) error {
 		if err != nil {
 			return err
 		}
-		b = b.after(f.Last).Until(last)
+		b = b.After(f.Last).Until(last)
 		f.add(piece{bytes: encodePart(b.Text)})
 		f.Last = b.Last()
 		return nil

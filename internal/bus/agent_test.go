@@ -16,7 +16,7 @@ func TestProcessNamesItselfToTheBus(t *testing.T) {
 		w.Write([]byte("[]"))
 	}))
 	defer server.Close()
-	page, err := bus.New(server.URL).Fetch(t.Context(), 0, 0)
+	page, err := bus.New(server.URL).Fetch(t.Context(), bus.Checkpoint{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

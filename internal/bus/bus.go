@@ -1,8 +1,9 @@
-// Package bus is the client of the event bus: it publishes events and fetches
-// the log.
+// Package bus is the client of the event bus: it publishes events, fetches the
+// log, and follows it.
 //
 // Its law: an event keeps its id at every attempt, so that trying again is
-// always safe; and a gap in what is fetched is an error, never passed over.
+// always safe; and a gap in what is fetched is an error, never passed over. Who
+// follows gets the events of some types, and what is left out is said.
 package bus
 
 import (

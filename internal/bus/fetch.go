@@ -3,6 +3,7 @@ package bus
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -10,8 +11,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/klauspost/compress/zstd"
 
 	"miniblog/internal/event"
@@ -22,7 +21,6 @@ import (
 const (
 	firstChunk  = 4 << 10   // bytes of a slice; live traffic is a few events an answer,
 	chunkBytes  = 512 << 10 // history is many
-	sliceEvents = 2 << 10   // in a slice of an array, the bytes of which are not known
 	slicesAhead = 4         // that are decoded while the reader works
 	longestLine = 16 << 20
 	maxWindow   = 8 << 20 // of zstd
@@ -39,19 +37,38 @@ type Page struct {
 	// Last is the last sequence of the log when the bus answered.
 	Last event.Sequence
 
-	after  event.Sequence
+	from   Checkpoint
 	body   io.Reader
 	alive  *time.Timer // cancels the request when the body stalls
 	cancel context.CancelFunc
 	close  func()
 }
 
-// Fetch asks for the events after a sequence; with nothing to send, the bus
+// Checkpoint is how far a reader is, and the id of the event there, "" if it is
+// not known: by that the bus finds out whether both know one history.
+type Checkpoint struct {
+	Sequence event.Sequence
+	ID       string
+}
+
+func (from Checkpoint) query() url.Values {
+	query := url.Values{wire.After: {from.Sequence.String()}}
+	if from.Sequence > 0 && from.ID != "" {
+		query.Set(wire.AfterID, from.ID)
+	}
+	return query
+}
+
+// ErrOtherHistory says that the bus does not hold the event at a checkpoint: it
+// has another there, or ends before it. The reader must start again from 0.
+var ErrOtherHistory = errors.New("the event bus holds another history")
+
+// Fetch asks for the events after a checkpoint; with nothing to send, the bus
 // waits that long for something.
-func (c *Client) Fetch(ctx context.Context, after event.Sequence, wait time.Duration) (*Page, error) {
+func (c *Client) Fetch(ctx context.Context, from Checkpoint, wait time.Duration) (*Page, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	alive := time.AfterFunc(wait+stall, cancel)
-	page := &Page{after: after, alive: alive, cancel: cancel, close: func() {}}
+	page := &Page{from: from, alive: alive, cancel: cancel, close: func() {}}
 	err := page.open(ctx, c, wait)
 	if err != nil {
 		stalled := !alive.Stop()
@@ -65,25 +82,15 @@ func (c *Client) Fetch(ctx context.Context, after event.Sequence, wait time.Dura
 }
 
 func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
-	query := url.Values{wire.After: {p.after.String()}}
+	query := p.from.query()
 	if wait > 0 {
 		query.Set(wire.Wait, wait.String())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events?"+query.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("User-Agent", c.agent)
-	req.Header.Set("Accept", wire.Lines)
-	req.Header.Set("Accept-Encoding", "zstd")
-	resp, err := c.http.Do(req)
+	resp, err := c.get(ctx, query, "zstd")
 	if err != nil {
 		return err
 	}
 	p.close = func() { resp.Body.Close() }
-	if resp.StatusCode != http.StatusOK {
-		return refusal(resp)
-	}
 	p.body = &watched{resp.Body, p.alive}
 	if p.Log = resp.Header.Get(wire.LogHeader); p.Log == "" {
 		return nil
@@ -104,6 +111,27 @@ func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
 		return fmt.Errorf("the event bus answered in the encoding %q, which was not asked for", encoding)
 	}
 	return nil
+}
+
+// get asks for events; an answer other than 200 is an error.
+func (c *Client) get(ctx context.Context, query url.Values, encoding string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	req.Header.Set("Accept", wire.Lines)
+	req.Header.Set("Accept-Encoding", encoding)
+	resp, err := c.http.Do(req)
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	err = refusal(resp)
+	if resp.StatusCode == http.StatusConflict {
+		err = fmt.Errorf("%w: %w", ErrOtherHistory, err)
+	}
+	return nil, err
 }
 
 // Close ends the request.
@@ -186,7 +214,7 @@ func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 // readLines decodes NDJSON, a chunk of memory to a slice.
 func (p *Page) readLines(done <-chan slice, hand func(slice) bool) error {
 	var rest []byte // an unfinished line, at the end of the last chunk
-	next := p.after + 1
+	next := p.from.Sequence + 1
 	for size := firstChunk; ; size = min(4*size, chunkBytes) {
 		var s slice
 		select {
@@ -239,36 +267,4 @@ func fill(r io.Reader, b []byte, n int) (int, error) {
 		}
 	}
 	return n, nil
-}
-
-// readArray decodes a simpler bus's JSON array. What is not an event is passed
-// over, as the course's bus stores anything.
-func (p *Page) readArray(_ <-chan slice, hand func(slice) bool) error {
-	d := jsontext.NewDecoder(p.body)
-	if t, err := d.ReadToken(); err != nil || t.Kind() != '[' {
-		return fmt.Errorf("GET /events answered neither a log nor a JSON array; EVENT_BUS_URL must name an event bus")
-	}
-	var events []event.Event
-	for d.PeekKind() != ']' {
-		value, err := d.ReadValue()
-		if err != nil {
-			return fmt.Errorf("reading the array of events: %w", err)
-		}
-		var e event.Event
-		if json.Unmarshal(value, &e) != nil || e.Type == "" {
-			continue
-		}
-		e.Sequence = 0 // such a bus has no order that outlives it
-		events = append(events, e)
-		if len(events) == sliceEvents {
-			if !hand(slice{events: events}) {
-				return nil
-			}
-			events = nil
-		}
-	}
-	if len(events) > 0 {
-		hand(slice{events: events})
-	}
-	return nil
 }

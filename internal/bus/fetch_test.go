@@ -21,7 +21,7 @@ import (
 // collect fetches what comes after a sequence.
 func collect(t *testing.T, c *bus.Client, after event.Sequence) (events []event.Event, err error) {
 	t.Helper()
-	page, err := c.Fetch(t.Context(), after, 0)
+	page, err := c.Fetch(t.Context(), bus.Checkpoint{Sequence: after}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func TestSimpleBusIsReadAsItIs(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	page, err := c.Fetch(t.Context(), 0, 0)
+	page, err := c.Fetch(t.Context(), bus.Checkpoint{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestReaderThatStopsEndsTheFetch(t *testing.T) {
 		all = append(all, newEvent(fmt.Sprint("id", i)))
 	}
 	b.Add(all...)
-	page, err := client(t, b).Fetch(t.Context(), 0, 0)
+	page, err := client(t, b).Fetch(t.Context(), bus.Checkpoint{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestReaderThatStopsEndsTheFetch(t *testing.T) {
 func TestWaitEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := client(t, bustest.New(t)).Fetch(ctx, 0, time.Minute); err == nil {
+	if _, err := client(t, bustest.New(t)).Fetch(ctx, bus.Checkpoint{}, time.Minute); err == nil {
 		t.Error("no error")
 	}
 }

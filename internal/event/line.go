@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -110,6 +111,20 @@ func (l *Line) complete(b []byte) bool {
 	return err == nil
 }
 
+// TypeOf returns the type of a line of the log, nothing if text is none. It
+// looks no further than that, and takes a fifth of the time of ReadLine.
+func TypeOf(text []byte) []byte {
+	var l Line
+	if len(text) <= headStart || string(text[:len(linePrefix)]) != linePrefix {
+		return nil
+	}
+	ends := l.ends[:source]
+	scanStrings(text, headStart, names[:source], ends, false)
+	l.text = text
+	l.escaped = bytes.IndexByte(text[headStart:ends[typ]], '\\') >= 0
+	return l.Type()
+}
+
 // ParseLine decodes a line of the log, which is trusted to have checked it. The
 // event's Data points into text, which must not change afterwards.
 //
@@ -170,11 +185,6 @@ func (l Line) Source() []byte { return l.value(source) }
 
 // Subject returns the event's subject, nothing if it has none.
 func (l Line) Subject() []byte { return l.value(subject) }
-
-// Trace returns the W3C trace context that the event carries, "" if none.
-func (l Line) Trace() (parent, state string) {
-	return string(l.value(traceparent)), string(l.value(tracestate))
-}
 
 // value returns the value of a string.
 func (l *Line) value(m int) []byte {

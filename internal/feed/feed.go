@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/event"
-	"miniblog/internal/trace"
 )
 
 // What a feed keeps, for readers that come back.
@@ -24,8 +23,7 @@ const (
 // change is something that readers should know.
 type change struct {
 	sequence event.Sequence
-	text     []byte      // as it is sent
-	span     *trace.Span // ends when the first reader has it
+	text     []byte // as it is sent
 }
 
 // newChange returns a change called name, made by the event at sequence: zero
@@ -40,7 +38,7 @@ func newChange(sequence event.Sequence, name string, data any) change {
 		panic("feed: " + name + " does not encode: " + err.Error())
 	}
 	text = append(append(append(text, "event: "...), name...), "\ndata: "...)
-	return change{sequence: sequence, text: append(append(text, value...), "\n\n"...)}
+	return change{sequence, append(append(text, value...), "\n\n"...)}
 }
 
 // Batch collects changes until they are published, as many as a feed keeps. The
@@ -56,16 +54,15 @@ type pending struct {
 	sequence event.Sequence
 	name     string
 	data     any
-	mark     *trace.Mark // of the event
 }
 
-// Add adds a change called name, made by e, which may have no sequence. data must
-// encode as JSON.
-func (b *Batch) Add(e *event.Event, name string, data any) {
+// Add adds a change called name, made by the event at sequence: zero if it had
+// none. data must encode as JSON.
+func (b *Batch) Add(sequence event.Sequence, name string, data any) {
 	if len(b.changes) == 2*maxChanges {
 		b.trim()
 	}
-	b.changes = append(b.changes, pending{e.Sequence, name, data, trace.MarkOf(e)})
+	b.changes = append(b.changes, pending{sequence, name, data})
 }
 
 // trim keeps the newest changes.
@@ -88,7 +85,6 @@ func (b *Batch) Clear() { b.changes, b.dropped = nil, 0 }
 //   - recent are the changes before number end, oldest first.
 //   - floor is the sequence from which on none is missing.
 //   - resets counts how often everything became void.
-//   - readers are the connections that wait for changes.
 type Feed struct {
 	mu      sync.Mutex
 	recent  []change
@@ -96,7 +92,6 @@ type Feed struct {
 	end     uint64
 	floor   event.Sequence
 	resets  int
-	readers int
 	changed chan struct{} // closed at the next change
 }
 
@@ -118,10 +113,7 @@ func (f *Feed) Publish(b *Batch) {
 	if b.dropped > 0 {
 		f.voidLocked(b.dropped)
 	}
-	for i, c := range changes {
-		if f.readers > 0 { // else it is shown to nobody
-			c.span = b.changes[i].mark.Show()
-		}
+	for _, c := range changes {
 		f.recent = append(f.recent, c)
 		f.bytes += len(c.text)
 		f.end++
@@ -148,7 +140,7 @@ func (f *Feed) voidLocked(floor event.Sequence) {
 
 func (f *Feed) forgetLocked() {
 	oldest := f.recent[0]
-	f.recent[0] = change{} // the array outlives it
+	f.recent[0].text = nil // the array outlives it
 	f.recent = f.recent[1:]
 	f.bytes -= len(oldest.text)
 	f.floor = max(f.floor, oldest.sequence)

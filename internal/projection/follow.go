@@ -4,33 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"time"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
-	"miniblog/internal/trace"
 )
 
 const (
-	txEvents   = 64 << 10         // events after which a transaction ends, while catching up
-	fetchWait  = 30 * time.Second // how long the bus may wait for something new
-	patience   = time.Second      // what is over sooner is not worth a line of log
-	simplePoll = 10 * time.Second // how often a bus that cannot wait is asked
+	txEvents  = 64 << 10              // events after which a transaction ends, while catching up
+	fetchWait = 30 * time.Second      // how long the bus may wait for something new
+	patience  = time.Second           // what is over sooner is not worth a line of log
+	saveEvery = 10 * time.Second      // a checkpoint that only passes events is saved so often
+	endPause  = 50 * time.Millisecond // before a bus that ended a stream is asked again
 )
 
 // follower is the state of one Run.
 type follower struct {
-	p       *Projection
-	target  *event.Sequence // to reach before being ready; nil before the first answer
-	seen    int             // events of a simpler bus's array that were applied
-	trouble string          // what was last reported, "" when all is well
-	since   time.Time       // when things stopped going well
+	p         *Projection
+	target    *event.Sequence // to reach before being ready; nil before the first answer
+	fetchOnly bool            // this bus cannot be followed
+	seen      int             // events of a simpler bus's array that were applied
+	trouble   string          // what was last reported, "" when all is well
+	since     time.Time       // when things stopped going well
 }
 
 // Run follows the log until ctx ends: it fetches what comes after the
-// checkpoint and applies it. What goes wrong is logged once, and tried again
+// checkpoint, applies it, and then applies what the bus sends as it comes. A bus
+// that cannot be followed is asked again and again. What goes wrong is logged once, and tried again
 // for as long as it takes.
 func (p *Projection) Run(ctx context.Context) error {
 	f := follower{p: p}
@@ -48,9 +51,13 @@ func (p *Projection) Run(ctx context.Context) error {
 			f.recovered()
 			pause.Reset()
 		default:
+			f.fetchOnly = false // it may be another bus that comes back
 			f.report(trouble, err)
 			pause.Wait(ctx)
 		}
+	}
+	if err := p.save(); err != nil {
+		slog.Warn("the checkpoint could not be saved; some events will be fetched again", "error", err)
 	}
 	return ctx.Err()
 }
@@ -81,31 +88,47 @@ func (f *follower) recovered() {
 	}
 }
 
-// step fetches and applies one page.
+// step brings the projection to the end of the log and follows it from there.
 func (f *follower) step(ctx context.Context) (trouble string, err error) {
-	p := f.p
 	if err := f.mend(); err != nil {
 		return diskTrouble, err
 	}
+	trouble, end, err := f.fetch(ctx)
+	if err != nil || !end || f.fetchOnly {
+		return trouble, err
+	}
+	f.recovered()
+	return f.follow(ctx)
+}
+
+// mend renews the database if a read found damage, or if it is missing.
+func (f *follower) mend() error {
+	if log, _ := f.p.position(); !f.p.damage.Load() && log != noOrigin {
+		return nil
+	}
+	return f.renew(errors.New("it is damaged"))
+}
+
+// fetch fetches and applies one page. end tells whether it reached the end of the
+// log, as that was then.
+func (f *follower) fetch(ctx context.Context) (trouble string, end bool, err error) {
 	var wait time.Duration
-	if p.following.Load() {
+	if f.fetchOnly && f.p.following.Load() {
 		wait = fetchWait
 	}
-	page, err := p.config.Bus.Fetch(ctx, p.Checkpoint(), wait)
+	_, from := f.p.position()
+	page, err := f.p.config.Bus.Fetch(ctx, from, wait)
 	if err != nil {
-		return busTrouble, err
+		trouble, err = f.refused(err)
+		return trouble, false, err
 	}
 	defer page.Close()
 	if page.Log == "" {
-		return f.stepSimple(ctx, page)
+		trouble, err = f.stepSimple(ctx, page)
+		return trouble, false, err
 	}
-	logEndMetric.Set(float64(page.Last))
-	if why := f.unlike(page); why != nil {
-		f.target = nil
-		return diskTrouble, f.renew(why)
-	}
-	if f.target == nil {
-		f.target = &page.Last
+	if fits, err := f.fits(page.Log, page.Last); !fits {
+		return diskTrouble, false, err
 	}
 	f.checkReady()
 	next, stop := iter.Pull2(page.Events())
@@ -113,26 +136,77 @@ func (f *follower) step(ctx context.Context) (trouble string, err error) {
 	for more := true; more && err == nil; f.checkReady() {
 		more, trouble, err = f.apply(next, page.Log)
 	}
-	return trouble, err
+	return trouble, f.p.Checkpoint() >= page.Last, err
 }
 
-// mend renews the database if a read found damage, or if it is missing.
-func (f *follower) mend() error {
-	if !f.p.damage.Load() && f.p.origin() != noOrigin {
-		return nil
+// follow applies what the bus sends, until it has to be fetched again.
+func (f *follower) follow(ctx context.Context) (trouble string, err error) {
+	_, from := f.p.position()
+	stream, err := f.p.config.Bus.Follow(ctx, from, f.p.config.Types)
+	if errors.Is(err, bus.ErrNoFollow) {
+		f.fetchOnly = true
+		return "", nil
 	}
-	return f.renew(errors.New("it is damaged"))
+	if err != nil {
+		return f.refused(err)
+	}
+	defer stream.Close()
+	if fits, err := f.fits(stream.Log, stream.Last); !fits {
+		return diskTrouble, err
+	}
+	for saved := time.Now(); ; {
+		events, to, err := stream.Next()
+		if err == io.EOF { // it stops, or we are behind
+			select {
+			case <-time.After(endPause):
+			case <-ctx.Done():
+			}
+			return "", nil
+		}
+		if err != nil {
+			return busTrouble, err
+		}
+		if err := f.applyFollowed(stream.Log, from, events, to); err != nil {
+			return diskTrouble, err
+		}
+		from = to
+		if time.Since(saved) > saveEvery {
+			saved = time.Now()
+			if err := f.p.save(); err != nil {
+				return diskTrouble, err
+			}
+		}
+	}
 }
 
-// unlike returns why the data cannot be from the page's log, or nil.
-func (f *follower) unlike(page *bus.Page) error {
-	switch known := f.p.origin(); {
-	case known != "" && known != page.Log:
-		return fmt.Errorf("the event bus has another log than the data is from: %q, not %q", page.Log, known)
-	case page.Last < f.p.Checkpoint():
-		return fmt.Errorf("the log ends at %d, before the checkpoint %d", page.Last, f.p.Checkpoint())
+// refused returns the trouble that an error of the bus means. Where the bus holds
+// another history, the database is dropped, and that is none.
+func (f *follower) refused(err error) (trouble string, _ error) {
+	if errors.Is(err, bus.ErrOtherHistory) {
+		f.target = nil
+		return diskTrouble, f.renew(err)
 	}
-	return nil
+	return busTrouble, err
+}
+
+// fits tells whether the data can be from a log that ends at last. If not, it is
+// dropped.
+func (f *follower) fits(log string, last event.Sequence) (bool, error) {
+	var why error
+	switch known, at := f.p.position(); {
+	case known != "" && known != log:
+		why = fmt.Errorf("the event bus has another log than the data is from: %q, not %q", log, known)
+	case last < at.Sequence:
+		why = fmt.Errorf("the log ends at %d, before the checkpoint %d", last, at.Sequence)
+	default:
+		logEndMetric.Set(float64(last))
+		if f.target == nil {
+			f.target = &last
+		}
+		return true, nil
+	}
+	f.target = nil
+	return false, f.renew(why)
 }
 
 func (f *follower) checkReady() {
@@ -142,99 +216,91 @@ func (f *follower) checkReady() {
 	}
 }
 
-// slices returns the next events, as iter.Pull2 has it. It may wait.
-type slices func() (events []event.Event, err error, more bool)
+// nextSlice returns the next events, as iter.Pull2 has it. It may wait.
+type nextSlice func() (events []event.Event, err error, more bool)
 
 // apply applies slices in one transaction until there are no more or enough. If
 // a slice cannot be fetched, those before it are committed nevertheless. The
 // checkpoint moves in log, except for a bus without one. trouble is what an
 // error means.
-func (f *follower) apply(next slices, log string) (more bool, trouble string, err error) {
+func (f *follower) apply(next nextSlice, log string) (more bool, trouble string, err error) {
 	events, fetchErr, more := next()
 	if !more || fetchErr != nil {
 		return false, busTrouble, fetchErr
 	}
-	f.p.write.Lock()
-	defer f.p.write.Unlock()
-	var traced *trace.Batch
-	if f.p.ready.Load() { // history was traced when it was news
-		traced = trace.NewBatch()
+	p := f.p
+	p.write.Lock()
+	defer p.write.Unlock()
+	if p.store == nil {
+		return false, diskTrouble, errNoStore
 	}
-	err = f.p.commit(log, func(tx *Tx) (to event.Sequence, err error) {
-		to = f.p.Checkpoint()
+	to := p.store.applied
+	pass := func() error {
+		if log == simpleLog {
+			to = bus.Checkpoint{}
+			return nil
+		}
+		if first := events[0].Sequence; first != to.Sequence+1 { // the database was dropped since they were asked for
+			return fmt.Errorf("event %d was fetched, but %d comes next", first, to.Sequence+1)
+		}
+		last := &events[len(events)-1]
+		to = bus.Checkpoint{Sequence: last.Sequence, ID: last.ID}
+		return nil
+	}
+	for more && fetchErr == nil && !p.concerned(events) {
+		if err := pass(); err != nil {
+			return false, diskTrouble, err
+		}
+		events, fetchErr, more = next()
+	}
+	if !more || fetchErr != nil {
+		p.pass(log, to)
+		return more, busTrouble, fetchErr
+	}
+	err = p.commit(log, func(tx *Tx) (bus.Checkpoint, error) {
 		for applied := 0; more && fetchErr == nil; events, fetchErr, more = next() {
-			if log == simpleLog {
-				to = 0
-			} else if to++; events[0].Sequence != to { // the database was dropped since they were asked for
-				return 0, fmt.Errorf("event %d was fetched, but %d comes next", events[0].Sequence, to)
-			} else {
-				to = events[len(events)-1].Sequence
+			if err := pass(); err != nil {
+				return to, err
 			}
-			if err := f.p.config.Apply(tx, events); err != nil {
-				return 0, err
+			if err := p.config.Apply(tx, events); err != nil {
+				return to, err
 			}
-			traced.Add(events)
 			if applied += len(events); applied >= txEvents {
 				break
 			}
 		}
 		return to, nil
 	})
-	traced.End(err)
 	if err != nil {
 		return false, diskTrouble, err
 	}
 	return more, busTrouble, fetchErr
 }
 
+// applyFollowed applies events that came after from, and moves to where the bus
+// says that this is.
+func (f *follower) applyFollowed(log string, from bus.Checkpoint, events []event.Event, to bus.Checkpoint) error {
+	p := f.p
+	p.write.Lock()
+	defer p.write.Unlock()
+	if p.store == nil {
+		return errNoStore
+	}
+	if p.store.applied != from { // the database was dropped since they were asked for
+		return fmt.Errorf("events after %d came, but the data is at %d", from.Sequence, p.store.applied.Sequence)
+	}
+	logEndMetric.Set(float64(to.Sequence))
+	if !p.concerned(events) {
+		if to != from {
+			p.pass(log, to)
+		}
+		return nil
+	}
+	return p.commit(log, func(tx *Tx) (bus.Checkpoint, error) { return to, p.config.Apply(tx, events) })
+}
+
 func (f *follower) renew(reason error) error {
 	f.p.write.Lock()
 	defer f.p.write.Unlock()
 	return f.p.renew(reason)
-}
-
-// stepSimple applies what is new in the array of a bus without a log, and then
-// waits: pushes bring the rest, and asking again notices a bus that was
-// restarted or replaced. Data that is from a log stays, marked as of none, so
-// that the next log replaces it.
-func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble string, err error) {
-	next, stop := iter.Pull2(page.Events())
-	defer stop()
-	seen := 0
-	for more := true; more && err == nil; {
-		more, trouble, err = f.apply(func() (events []event.Event, err error, more bool) {
-			events, err, more = next()
-			known := min(max(f.seen-seen, 0), len(events))
-			seen += len(events)
-			return events[known:], err, more
-		}, simpleLog)
-	}
-	if err != nil {
-		return trouble, err
-	}
-	if seen < f.seen { // it was restarted, and all it has is new
-		f.seen = 0
-		return "", nil
-	}
-	f.seen = seen
-	if f.p.origin() != simpleLog { // it has no events at all
-		if err := f.markSimple(); err != nil {
-			return diskTrouble, err
-		}
-	}
-	if !f.p.ready.Swap(true) {
-		slog.Info("the event bus has no log of its own: its events were applied, pushes bring the rest", "events", seen)
-	}
-	f.recovered()
-	select {
-	case <-time.After(simplePoll):
-	case <-ctx.Done():
-	}
-	return "", nil
-}
-
-func (f *follower) markSimple() error {
-	f.p.write.Lock()
-	defer f.p.write.Unlock()
-	return f.p.commit(simpleLog, func(*Tx) (event.Sequence, error) { return 0, nil })
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,9 @@ type Config struct {
 	// Schema makes the tables. Where its text differs from the one that made
 	// the file, the file is dropped and built again.
 	Schema string
+	// Types are the types of event that Apply needs; none means all. It may be
+	// given others as well.
+	Types []string
 	// Apply changes the tables for events, in order. It must not fail for what
 	// an event contains: it skips such an event and says so. Any error takes
 	// the transaction back, and the events come again. It must not keep their
@@ -56,7 +60,9 @@ type Config struct {
 //
 //   - write is held for every change; store is replaced only under write and use.
 //   - store is nil only while a dropped database could not be made anew.
-//   - applied never passes what is committed.
+//   - everything up to applied is committed, or is of no type in Types. It may be
+//     beyond the checkpoint in the database, which moves with changes, or a while
+//     later, and at the end.
 type Projection struct {
 	config Config
 	unlock func() error
@@ -99,7 +105,7 @@ func Open(config Config) (*Projection, error) {
 		slog.Warn("the database could not be used and is built again from the log", "dir", config.Dir, "reason", replaced)
 	}
 	p := &Projection{config: config, unlock: unlock, store: store}
-	p.moveTo(store.applied)
+	p.moveTo(store.applied.Sequence)
 	return p, nil
 }
 
@@ -168,8 +174,8 @@ func (p *Projection) ApplyNow(e event.Event) error {
 		return nil
 	}
 	e.Sequence = 0
-	return p.commit("", func(tx *Tx) (event.Sequence, error) {
-		return 0, p.config.Apply(tx, []event.Event{e})
+	return p.commit("", func(tx *Tx) (bus.Checkpoint, error) {
+		return bus.Checkpoint{}, p.config.Apply(tx, []event.Event{e})
 	})
 }
 
@@ -177,7 +183,7 @@ func (p *Projection) ApplyNow(e event.Event) error {
 // was fetched and applied; without one, or from a bus without a log, e is
 // applied at once. reached is false if that took longer than limit.
 func (p *Projection) Await(ctx context.Context, e event.Event, limit time.Duration) (reached bool, err error) {
-	if e.Sequence == 0 || p.origin() == simpleLog {
+	if e.Sequence == 0 || p.simple() {
 		return true, p.ApplyNow(e)
 	}
 	waiting, cancel := context.WithTimeout(ctx, limit)
@@ -227,19 +233,19 @@ func (p *Projection) Until(ctx context.Context, limit time.Duration, holds func(
 }
 
 // commit commits what apply does. Unless log is empty, the checkpoint moves in
-// the same transaction to the sequence of log that apply returns. A damaged
-// file is replaced by an empty one. The caller holds write.
-func (p *Projection) commit(log string, apply func(*Tx) (event.Sequence, error)) error {
+// the same transaction to the one of log that apply returns. A damaged file is
+// replaced by an empty one. The caller holds write.
+func (p *Projection) commit(log string, apply func(*Tx) (bus.Checkpoint, error)) error {
 	if p.store == nil {
 		return errNoStore
 	}
 	tx := p.store.writer
-	var to event.Sequence
+	var to bus.Checkpoint
 	err := tx.do("BEGIN IMMEDIATE", func() (err error) {
 		if to, err = apply(tx); err != nil || log == "" {
 			return err
 		}
-		_, err = tx.Exec("UPDATE checkpoint SET log = ?, sequence = ?", log, int64(to))
+		_, err = tx.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", log, int64(to.Sequence), to.ID)
 		return err
 	})
 	if damaged(err) {
@@ -249,14 +255,31 @@ func (p *Projection) commit(log string, apply func(*Tx) (event.Sequence, error))
 		p.rolledBack()
 		return err
 	}
-	if log != "" {
-		p.store.log, p.store.applied = log, to
-	}
 	if p.config.Committed != nil {
 		p.config.Committed()
 	}
-	p.moveTo(p.store.applied)
+	if log != "" {
+		p.store.log, p.store.applied, p.store.saved = log, to, to.Sequence
+	}
+	p.moveTo(p.store.applied.Sequence)
 	return nil
+}
+
+// pass moves the checkpoint over events that change nothing; it is saved with
+// the next change, or by save. The caller holds write.
+func (p *Projection) pass(log string, to bus.Checkpoint) {
+	p.store.log, p.store.applied = log, to
+	p.moveTo(to.Sequence)
+}
+
+// save writes down how far the projection is.
+func (p *Projection) save() error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	if p.store == nil || p.store.saved == p.store.applied.Sequence {
+		return nil
+	}
+	return p.commit(p.store.log, func(*Tx) (bus.Checkpoint, error) { return p.store.applied, nil })
 }
 
 // renew replaces the database by an empty one. The caller holds write.
@@ -297,14 +320,24 @@ func (p *Projection) rolledBack() {
 // noOrigin is the origin of data that is not there.
 const noOrigin = "missing"
 
-// origin returns the log that the data is from.
-func (p *Projection) origin() string {
+// position returns the log that the data is from, and how far it is.
+func (p *Projection) position() (log string, at bus.Checkpoint) {
 	p.write.Lock()
 	defer p.write.Unlock()
 	if p.store == nil {
-		return noOrigin
+		return noOrigin, at
 	}
-	return p.store.log
+	return p.store.log, p.store.applied
+}
+
+// concerned tells whether some of events may change the data.
+func (p *Projection) concerned(events []event.Event) bool {
+	for i := range events {
+		if len(p.config.Types) == 0 || slices.Contains(p.config.Types, events[i].Type) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Projection) moveTo(sequence event.Sequence) {

@@ -14,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"miniblog/internal/bus"
 	"miniblog/internal/event"
 )
 
@@ -27,12 +28,19 @@ type store struct {
 	db      *sql.DB
 	writer  *Tx
 	readers chan *Tx // idle; nil where none was opened yet
-	log     string   // the log the data is from; "" before the first event
-	applied event.Sequence
+
+	// The projection's mutex write guards where the data is.
+	log     string         // that the data is from; "" before the first event
+	applied bus.Checkpoint // everything up to it is in the data, or does not matter to it
+	saved   event.Sequence // the checkpoint in the file
 }
 
-// simpleLog stands for the log of a bus that has none. No real log has this id.
-const simpleLog = "-"
+// checkpointSchema is part of every schema. id is that of the event at the
+// checkpoint, "" if it is not known.
+const checkpointSchema = `
+	;
+	CREATE TABLE checkpoint (log TEXT NOT NULL, sequence INTEGER NOT NULL, id TEXT NOT NULL);
+	INSERT INTO checkpoint VALUES ('', 0, '');`
 
 // Tx is a transaction. Its statements are prepared once per connection.
 type Tx struct {
@@ -182,6 +190,7 @@ func tryStore(dir, schema string) (_ *store, err error) {
 		return nil, err
 	}
 	// Any change of the schema's text is another version of it.
+	schema += checkpointSchema
 	version := int64(crc32.ChecksumIEEE([]byte(schema)) >> 1)
 	var found, tables int64
 	if _, err = s.writer.Get("PRAGMA user_version", nil, &found); err != nil {
@@ -193,11 +202,7 @@ func tryStore(dir, schema string) (_ *store, err error) {
 	switch {
 	case tables == 0:
 		err = s.writer.do("BEGIN IMMEDIATE", func() error {
-			_, err := s.writer.conn.ExecContext(background, schema+`
-				;
-				CREATE TABLE checkpoint (log TEXT NOT NULL, sequence INTEGER NOT NULL);
-				INSERT INTO checkpoint VALUES ('', 0);
-				PRAGMA user_version = `+fmt.Sprint(version))
+			_, err := s.writer.conn.ExecContext(background, schema+"PRAGMA user_version = "+fmt.Sprint(version))
 			return err
 		})
 	case found != version:
@@ -207,11 +212,11 @@ func tryStore(dir, schema string) (_ *store, err error) {
 		return nil, err
 	}
 	var n int64
-	ok, err := s.writer.Get("SELECT log, sequence FROM checkpoint", nil, &s.log, &n)
+	ok, err := s.writer.Get("SELECT log, sequence, id FROM checkpoint", nil, &s.log, &n, &s.applied.ID)
 	if err == nil && !ok {
 		err = errSchema
 	}
-	s.applied = event.Sequence(n)
+	s.applied.Sequence, s.saved = event.Sequence(n), event.Sequence(n)
 	return s, err
 }
 

@@ -27,6 +27,9 @@ const (
 	LogHeader = "Event-Log"
 	// LastHeader is the last sequence of the log when the bus answered.
 	LastHeader = "Event-Sequence-Last"
+	// FollowHeader is the parameter Follow, on an answer that stays open. A bus
+	// that does not know the parameter does not send it.
+	FollowHeader = "Event-Follow"
 )
 
 // Parameters of GET /events.
@@ -45,7 +48,25 @@ const (
 	// Wait is how long to wait when there is nothing to send, as Go writes a
 	// duration; MaxWait at most.
 	Wait = "wait"
+	// Follow asks for an answer in Lines that stays open: events as they become
+	// durable, and a Mark at least this often, as Go writes a duration, from
+	// MinFollow to MaxWait. The answer ends where what comes next is not in the
+	// bus's memory any more: fetch it, and then follow again.
+	Follow = "follow"
 )
+
+// Mark is a line of an answer that stays open which is no event: all events up
+// to Passed were sent, or are of types that were not asked for. It also says
+// that the bus is alive.
+type Mark struct {
+	Passed event.Sequence `json:"passed"`
+	// ID is the id of the event at Passed. It is left out where that is where the
+	// reader began.
+	ID string `json:"id,omitzero"`
+}
+
+// MarkPrefix is how each Mark begins, and no event does.
+const MarkPrefix = `{"passed":`
 
 // Limits of a request.
 const (
@@ -53,6 +74,7 @@ const (
 	MaxBatch       = 16 << 20 // bytes of a batch
 	MaxBatchEvents = 50_000
 	MaxWait        = time.Minute
+	MinFollow      = 10 * time.Millisecond
 )
 
 // Receipt answers the publisher of one event: it is on disk.

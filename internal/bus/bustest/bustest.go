@@ -23,6 +23,7 @@ import (
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 // Bus is a bus on a free port of its own.
@@ -40,6 +41,7 @@ type Bus struct {
 	refuse   int            // status to answer POST /events with, 0 for none
 	hold     chan struct{}  // POST /events waits until it is closed
 	corrupt  func([]byte) []byte
+	noFollow bool
 	close    []func() error // of all logs
 }
 
@@ -196,6 +198,13 @@ func (b *Bus) Corrupt(change func([]byte) []byte) {
 	b.corrupt = change
 }
 
+// ForgetFollow makes the bus one that knows no answers that stay open.
+func (b *Bus) ForgetFollow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.noFollow = true
+}
+
 // Add stores events as if they had been published, as they are.
 func (b *Bus) Add(events ...event.Event) {
 	b.t.Helper()
@@ -268,6 +277,9 @@ func (b *Bus) Requests(contentType string) int {
 func (b *Bus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	real, simple, away, refuse, hold, corrupt := b.real.handler, b.simple, b.away, b.refuse, b.hold, b.corrupt
+	if b.noFollow || corrupt != nil { // what stays open has no whole that could be corrupted
+		r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, wire.Follow+"=", "unknown=")
+	}
 	if r.Method == http.MethodPost {
 		b.requests[r.Header.Get("Content-Type")]++
 	}

@@ -63,7 +63,7 @@ func contract(t *testing.T, url string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		page, err := client.Fetch(ctx, after, wait)
+		page, err := client.Fetch(ctx, bus.Checkpoint{Sequence: after}, wait)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,101 @@
+package projection_test
+
+import (
+	"fmt"
+	"testing"
+
+	"miniblog/internal/bus/bustest"
+	"miniblog/internal/event"
+	"miniblog/internal/projection"
+)
+
+// others are events that no projection here needs.
+func others(n int) (events []event.Event) {
+	for i := range n {
+		events = append(events, event.New(event.NewID(), "/test", "Other", "", i))
+	}
+	return events
+}
+
+// stored returns the checkpoint in the database.
+func (v *view) stored(t *testing.T) (checkpoint event.Sequence) {
+	t.Helper()
+	if err := v.Read(t.Context(), func(tx *projection.Tx) (err error) {
+		checkpoint, err = tx.Checkpoint()
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return checkpoint
+}
+
+// TestEventsOfOtherTypesAreNoTransaction: the checkpoint passes them in memory, is
+// saved with the next change, and at the end.
+func TestEventsOfOtherTypesAreNoTransaction(t *testing.T) {
+	for name, prepare := range map[string]func(*bustest.Bus){
+		"followed":            func(*bustest.Bus) {},
+		"fetched, by polling": (*bustest.Bus).ForgetFollow,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, dir := bustest.New(t), t.TempDir()
+			prepare(b)
+			b.Add(posts("a")...)
+			v := &view{}
+			c := config(b, dir, v)
+			c.Types = []string{event.PostCreated}
+			v.run(t, c).expect(t, "a ")
+			for n := range 5 {
+				b.Add(others(10)...)
+				wait(t, "the others", func() bool { return v.Checkpoint() == event.Sequence(11+10*n) })
+			}
+			if at := v.stored(t); at != 1 {
+				t.Errorf("the database is at %d", at)
+			}
+			b.Add(posts("b")...)
+			v.expect(t, "a b ")
+			if at := v.stored(t); at != 52 {
+				t.Errorf("with a change the database is at %d", at)
+			}
+			b.Add(others(3)...)
+			wait(t, "the others", func() bool { return v.Checkpoint() == 55 })
+			v.stop()
+			p, err := projection.Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if p.Checkpoint() != 55 {
+				t.Errorf("after the end it is at %d", p.Checkpoint())
+			}
+		})
+	}
+}
+
+// TestVolumeRolledBackIsNoticed: the log has the same id and is as long, but holds
+// other events behind the checkpoint.
+func TestVolumeRolledBackIsNoticed(t *testing.T) {
+	for name, last := range map[string][]event.Event{"at an event": posts("c"), "at an event that was passed": append(posts("c"), others(2)...)} {
+		t.Run(name, func(t *testing.T) {
+			b, dir := bustest.New(t), t.TempDir()
+			v := &view{}
+			c := config(b, dir, v)
+			c.Types = []string{event.PostCreated}
+			b.Add(posts("a", "b")...)
+			v.run(t, c)
+			v.expect(t, "a b ")
+			b.Add(last...)
+			wait(t, "all of it", func() bool { return v.Checkpoint() == event.Sequence(2+len(last)) })
+			v.stop()
+			b.Truncate(1)
+			var later []string
+			for i := range 5 {
+				later = append(later, fmt.Sprint("later", i))
+			}
+			b.Add(posts(later...)...)
+			v = &view{}
+			c = config(b, dir, v)
+			c.Types = []string{event.PostCreated}
+			v.run(t, c).expect(t, "a later0 later1 later2 later3 later4 ")
+		})
+	}
+}
