@@ -73,7 +73,11 @@ func (b *bench) growing(ctx context.Context, o options) error {
 		}
 	}
 	g.printMarkdown(os.Stdout)
-	return os.WriteFile(o.plot, g.svg(), 0o644)
+	if err := os.WriteFile(o.plot, g.svg(), 0o644); err != nil {
+		return err
+	}
+	b.stopAll()
+	return b.crowds(ctx, o, os.Stdout)
 }
 
 // publishing opens a copy of the log and publishes into that. The bus must have
