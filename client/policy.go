@@ -2,18 +2,17 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
-	"miniblog/internal/web"
+	"miniblog/internal/page"
 )
 
 // contentSecurityPolicy lets the page load its own files and talk to the
 // services, and nothing else. Strings never become markup or code.
 func contentSecurityPolicy(services config) (string, error) {
-	reach := []string{"'self'"}
+	var reach []string
 	for _, base := range []string{services.Posts, services.Comments, services.Query} {
 		if base == "" {
 			continue
@@ -29,28 +28,5 @@ func contentSecurityPolicy(services config) (string, error) {
 			reach = append(reach, origin)
 		}
 	}
-	return strings.Join([]string{
-		"default-src 'none'",
-		"script-src 'self'",
-		"style-src 'self'",
-		"connect-src " + strings.Join(reach, " "),
-		"img-src 'self' data:",
-		"base-uri 'none'",
-		"form-action 'self'",
-		"frame-ancestors 'none'",
-		"require-trusted-types-for 'script'",
-	}, "; "), nil
-}
-
-// guarded adds the headers that keep a browser from doing with the page what
-// the page does not need.
-func guarded(policy string, next web.Handler) web.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Content-Type-Options", "nosniff")
-		return next(w, r)
-	}
+	return page.Policy(reach...), nil
 }

@@ -6,8 +6,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 
 	"miniblog/event-bus/activity"
 	"miniblog/event-bus/api"
+	"miniblog/event-bus/console"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
 )
@@ -42,6 +45,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		}
 	}
 	replyOnly := strings.FieldsFunc(env.String("REPLY_ONLY_TYPES", ""), func(c rune) bool { return c == ',' || c == ' ' })
+	access := console.NewAccess(env.String("CONSOLE_TOKEN", ""), env.OnlyThisMachine())
 	if err := env.Err(); err != nil {
 		return nil, nil // Run tells it
 	}
@@ -64,6 +68,16 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	slog.Info("the log is open", "log", log.ID(), "last", log.Last(), "subscribers", len(subscribers))
 	routes := api.New(api.Config{Log: log, Pusher: pusher, Activity: recorder, Stopping: ctx, ReplyOnly: replyOnly, Origins: origins}).Routes()
 	routes["GET /activity"] = func(w http.ResponseWriter, r *http.Request) error { return recorder.Serve(ctx, w, r) }
+	for pattern, handler := range routes { // what one may do to subscribers, and what is seen of everybody
+		if strings.HasPrefix(pattern, "POST /subscribers/") || pattern == "GET /activity" {
+			routes[pattern] = access.Guard(handler)
+		}
+	}
+	pages, err := console.Routes(console.Config{Log: log.local, Access: access, Stopping: ctx})
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	maps.Copy(routes, pages)
 	return &service.Service{
 		Routes:     routes,
 		Origins:    origins,

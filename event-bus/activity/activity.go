@@ -8,6 +8,7 @@
 package activity
 
 import (
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ type Recorder struct {
 	mu        sync.Mutex
 	ring      []remembered
 	end       uint64
-	followers map[Follower]*following
+	followers map[Client]*following
 }
 
 type remembered struct {
@@ -55,29 +56,39 @@ type fact interface {
 func New(log *eventlog.Log, dir string) *Recorder {
 	return &Recorder{
 		log: log, dir: dir, boot: strconv.FormatInt(time.Now().UnixMilli(), 36),
-		ring: make([]remembered, Remembered), followers: map[Follower]*following{},
+		ring: make([]remembered, Remembered), followers: map[Client]*following{},
 	}
 }
 
-// Stored says that events are on disk as of now. arrived is when their request
-// came. Those that were there before are left out; the others lie in one piece.
-func (r *Recorder) Stored(positions []eventlog.Position, arrived time.Time) {
-	if r == nil {
-		return
+// Stored says that events are on disk as of now, which a request published that
+// arrived at a time. Those that were there before are left out; the others lie in
+// one piece.
+func (r *Recorder) Stored(positions []eventlog.Position, arrived time.Time, by *http.Request) {
+	if r != nil {
+		r.stored(positions, stored{arrived: arrived, agent: by.UserAgent(), address: by.RemoteAddr})
 	}
-	var first event.Sequence
-	count := 0
+}
+
+// Replied is Stored for events that a subscriber answered with.
+func (r *Recorder) Replied(positions []eventlog.Position, arrived time.Time) {
+	if r != nil {
+		r.stored(positions, stored{arrived: arrived, reply: true})
+	}
+}
+
+func (r *Recorder) stored(positions []eventlog.Position, s stored) {
 	for _, p := range positions {
 		if p.Duplicate {
 			continue
 		}
-		if count == 0 {
-			first = p.Sequence
+		if s.count == 0 {
+			s.first = p.Sequence
 		}
-		count++
+		s.count++
 	}
-	if count > 0 {
-		r.record(&stored{first, count, arrived, time.Now()})
+	if s.count > 0 {
+		s.onDisk = time.Now()
+		r.record(&s)
 	}
 }
 

@@ -34,6 +34,9 @@ func start(t testing.TB) (r *Recorder, log *eventlog.Log, url string) {
 	return r, log, server.URL
 }
 
+// publisher is who stores in these tests.
+var publisher = &http.Request{Header: http.Header{"User-Agent": {"miniblog-comments/1.2 (a:1)"}}, RemoteAddr: "127.0.0.1:4711"}
+
 // store publishes events and records them.
 func store(t testing.TB, r *Recorder, log *eventlog.Log, events ...event.Event) {
 	t.Helper()
@@ -50,7 +53,7 @@ func store(t testing.TB, r *Recorder, log *eventlog.Log, events ...event.Event) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Stored(positions, arrived)
+	r.Stored(positions, arrived, publisher)
 }
 
 // message is one server-sent event.
@@ -258,7 +261,7 @@ func TestFollowersAreKnownByName(t *testing.T) {
 
 func TestRecordingWithoutARecorderIsNothing(t *testing.T) {
 	var r *Recorder
-	r.Stored(nil, time.Now())
+	r.Stored(nil, time.Now(), publisher)
 	r.Delivered(Delivery{})
 	r.StateChanged("a", "up", "")
 	v := r.Visited(httptest.NewRequest(http.MethodGet, "/", nil), 0)
@@ -288,6 +291,6 @@ func BenchmarkRecordAStoredEvent(b *testing.B) {
 	arrived := time.Now()
 	positions := []eventlog.Position{{Sequence: 1}}
 	for b.Loop() {
-		r.Stored(positions, arrived)
+		r.Stored(positions, arrived, publisher)
 	}
 }

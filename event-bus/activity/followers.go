@@ -16,8 +16,8 @@ const (
 	awayLimit     = 10 * time.Minute // then one that left is forgotten
 )
 
-// Follower is who fetches and waits for what comes.
-type Follower struct {
+// Client is who publishes, or fetches and waits for what comes.
+type Client struct {
 	Name    string `json:"name"`
 	Copy    string `json:"copy,omitzero"`
 	Address string `json:"address"` // the host it calls from
@@ -35,23 +35,23 @@ type following struct {
 // are known by their first product.
 var agent = regexp.MustCompile(`^(?:miniblog-)?([^\s/()]{1,64})(?:/\S*)?(?: \(([^()]{1,64})\))?`)
 
-// followerOf reads who sent a request.
-func followerOf(r *http.Request) Follower {
-	f := Follower{Name: "unnamed"}
-	if m := agent.FindStringSubmatch(r.UserAgent()); m != nil {
-		f.Name, f.Copy = m[1], m[2]
-		if f.Name == "Mozilla" {
-			f.Name, f.Copy = "browser", ""
+// clientOf reads who sent a request.
+func clientOf(userAgent, remoteAddr string) Client {
+	c := Client{Name: "unnamed"}
+	if m := agent.FindStringSubmatch(userAgent); m != nil {
+		c.Name, c.Copy = valid(m[1]), valid(m[2])
+		if c.Name == "Mozilla" {
+			c.Name, c.Copy = "browser", ""
 		}
 	}
-	f.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
-	return f
+	c.Address, _, _ = net.SplitHostPort(remoteAddr)
+	return c
 }
 
 // Visit is a request that waits for events.
 type Visit struct {
 	recorder *Recorder
-	follower Follower
+	follower Client
 	request  context.Context
 }
 
@@ -61,7 +61,7 @@ func (r *Recorder) Visited(request *http.Request, after event.Sequence) *Visit {
 	if r == nil {
 		return nil
 	}
-	v := &Visit{r, followerOf(request), request.Context()}
+	v := &Visit{r, clientOf(request.UserAgent(), request.RemoteAddr), request.Context()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.followers[v.follower]
@@ -122,7 +122,7 @@ func (v *Visit) update(did string, change func(*following)) {
 	}
 }
 
-func (r *Recorder) followedLocked(who Follower, f *following, did string) {
+func (r *Recorder) followedLocked(who Client, f *following, did string) {
 	f.seen = time.Now()
 	r.recordLocked(&followed{who, did, f.position, f.sent, f.seen, f.requests})
 }
@@ -130,7 +130,7 @@ func (r *Recorder) followedLocked(who Follower, f *following, did string) {
 // makeRoomLocked forgets followers that are long gone, and the one that was not
 // seen for longest if there are too many.
 func (r *Recorder) makeRoomLocked() {
-	var oldest Follower
+	var oldest Client
 	var seen time.Time
 	for who, f := range r.followers {
 		if f.requests == 0 && time.Since(f.seen) > awayLimit {

@@ -41,6 +41,8 @@ type stored struct {
 	first           event.Sequence
 	count           int
 	arrived, onDisk time.Time
+	reply           bool   // of a subscriber
+	agent, address  string // of who published, else
 }
 
 // listedOne by one are the events of a batch up to so many; of a larger one only
@@ -58,6 +60,8 @@ type storedMessage struct {
 	Size     int            `json:"size"`           // in bytes, as a line
 	At       moment         `json:"at"`             // on disk
 	MS       float64        `json:"ms"`             // from its arrival to the disk
+	Reply    bool           `json:"reply,omitzero"` // a subscriber answered with it
+	By       *Client        `json:"by,omitzero"`    // who published it, else
 }
 
 func (s *stored) appendTo(b []byte, lines *lines) []byte {
@@ -65,8 +69,13 @@ func (s *stored) appendTo(b []byte, lines *lines) []byte {
 	if s.count > listedOneByOne {
 		listed = 1
 	}
+	var by *Client
+	if !s.reply {
+		client := clientOf(s.agent, s.address)
+		by = &client
+	}
 	for q := s.first; q < s.first+event.Sequence(listed); q++ {
-		m := storedMessage{Sequence: q, At: moment(s.onDisk), MS: milliseconds(s.onDisk.Sub(s.arrived))}
+		m := storedMessage{Sequence: q, At: moment(s.onDisk), MS: milliseconds(s.onDisk.Sub(s.arrived)), Reply: s.reply, By: by}
 		if listed < s.count {
 			m.Last = last
 		}
@@ -161,7 +170,7 @@ func (c *changed) appendTo(b []byte, _ *lines) []byte {
 
 // followed is something that a follower did, and how it is doing since.
 type followed struct {
-	who            Follower
+	who            Client
 	did            string // asked, sent or left; "" where it only says how things are
 	position, sent event.Sequence
 	at             time.Time
@@ -178,5 +187,5 @@ func (f *followed) appendTo(b []byte, _ *lines) []byte {
 		Sent     event.Sequence `json:"sent"`
 		Requests int            `json:"requests"` // under way
 		At       moment         `json:"at"`
-	}{valid(f.who.Name), valid(f.who.Copy), f.who.Address, f.did, f.position, f.sent, f.requests, moment(f.at)})
+	}{f.who.Name, f.who.Copy, f.who.Address, f.did, f.position, f.sent, f.requests, moment(f.at)})
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"mime"
 	"net/http"
@@ -53,7 +52,7 @@ func (a *API) storeOne(w http.ResponseWriter, r *http.Request, line event.Line, 
 	if err := a.allowed(line); err != nil {
 		return err
 	}
-	positions, err := a.append(r.Context(), []event.Line{line}, arrived)
+	positions, err := a.append(r, []event.Line{line}, arrived)
 	if err != nil {
 		return err
 	}
@@ -70,13 +69,13 @@ func (a *API) allowed(line event.Line) error {
 	return p
 }
 
-// append stores events that arrived at a time. Its errors are problems.
-func (a *API) append(ctx context.Context, lines []event.Line, arrived time.Time) ([]eventlog.Position, error) {
-	positions, err := a.log.Append(ctx, lines)
+// append stores the events of a request that arrived at a time. Its errors are problems.
+func (a *API) append(r *http.Request, lines []event.Line, arrived time.Time) ([]eventlog.Position, error) {
+	positions, err := a.log.Append(r.Context(), lines)
 	if err != nil {
 		return nil, refused(err)
 	}
-	a.activity.Stored(positions, arrived)
+	a.activity.Stored(positions, arrived, r)
 	return positions, nil
 }
 
@@ -113,7 +112,7 @@ func (a *API) storeBatch(w http.ResponseWriter, r *http.Request, body []byte, ar
 			return at(i, err)
 		}
 	}
-	positions, err := a.append(r.Context(), lines, arrived)
+	positions, err := a.append(r, lines, arrived)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func ReplyPublisher(log Log, recorder *activity.Recorder) func(context.Context, 
 			return badReply(err)
 		}
 		positions, err := log.Append(ctx, lines)
-		recorder.Stored(positions, arrived)
+		recorder.Replied(positions, arrived)
 		return err
 	}
 }

@@ -11,6 +11,9 @@ import (
 // again: exactly these, so that equal histories give equal answers.
 const remembered = 100_000
 
+// RememberedIDs is remembered, for those who tell people about the log.
+const RememberedIDs = remembered
+
 // ids knows the sequences of the newest ids, so that an id is stored once. It
 // belongs to the writer.
 //

@@ -183,6 +183,9 @@ func (l Line) Type() []byte { return l.value(typ) }
 // Source returns the event's source, "" if it has none. It may point into the line.
 func (l Line) Source() []byte { return l.value(source) }
 
+// Time returns the event's time as it is written, "" if it has none.
+func (l Line) Time() []byte { return l.value(timestamp) }
+
 // Subject returns the event's subject, nothing if it has none.
 func (l Line) Subject() []byte { return l.value(subject) }
 

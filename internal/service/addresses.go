@@ -25,12 +25,13 @@ func (e *Env) addresses(defaultAddr string) addresses {
 		admin:  e.address("ADMIN_ADDR", ""),
 		hosts:  e.List("ALLOWED_HOSTS", ""),
 	}
+	e.loopback = isLoopback(a.public)
 	for _, name := range a.hosts {
 		if strings.ContainsAny(name, "/:*") && net.ParseIP(name) == nil {
 			e.fail("ALLOWED_HOSTS", name, "must be names without scheme and port, such as posts.com, separated by commas")
 		}
 	}
-	if isLoopback(a.public) {
+	if e.loopback {
 		a.hosts = append(a.hosts, loopbackNames...)
 	}
 	return a

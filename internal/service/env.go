@@ -17,8 +17,9 @@ import (
 // value does not stop the reading: Err returns all of them at once, each as a
 // sentence that says what to do.
 type Env struct {
-	lookup func(string) (value string, set bool)
-	errs   []error
+	lookup   func(string) (value string, set bool)
+	errs     []error
+	loopback bool // of the address that Run listens on
 }
 
 // NewEnv returns an Env that reads with lookup, usually os.LookupEnv.
@@ -30,6 +31,10 @@ func (e *Env) fail(name, value, want string) {
 
 // Err returns what was wrong with the values read so far, or nil.
 func (e *Env) Err() error { return errors.Join(e.errs...) }
+
+// OnlyThisMachine tells a service that is being built whether nobody else can
+// reach its address.
+func (e *Env) OnlyThisMachine() bool { return e.loopback }
 
 // String returns the variable's value, or def where it is not set.
 func (e *Env) String(name, def string) string {

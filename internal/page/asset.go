@@ -1,4 +1,4 @@
-package main
+package page
 
 import (
 	"bytes"
@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// asset is one file as it is sent.
-type asset struct {
+// Asset is one file as it is sent.
+type Asset struct {
 	contentType string
 	etag        string // strong, without quotes; "" if the file may change while we run
 	plain       []byte
 	gzipped     []byte // nil if that would not be smaller
 }
 
-// newAsset returns a file that does not change while the program runs.
-func newAsset(name string, body []byte) *asset {
+// NewAsset returns a file that does not change while the program runs.
+func NewAsset(name string, body []byte) *Asset {
 	sum := sha256.Sum256(body)
-	a := &asset{contentType: contentType(name), etag: hex.EncodeToString(sum[:12]), plain: body}
+	a := &Asset{contentType: contentType(name), etag: hex.EncodeToString(sum[:12]), plain: body}
 	var zipped bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level exists,
 	z.Write(body)                                              // and memory takes every write
@@ -59,9 +59,9 @@ func contentType(name string) string {
 	}
 }
 
-// serve sends the file. A browser may keep it but has to ask each time whether
+// Serve sends the file. A browser may keep it but has to ask each time whether
 // it is still the same (304), so that an upgrade shows at once.
-func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+func (a *Asset) Serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)
 	body := a.plain

@@ -1,0 +1,46 @@
+// The page: where one can go, and the view that one is in.
+
+import { html, useEffect, useRef } from '../vendor/preact-htm.js';
+import { ApiView } from './api-view.js';
+import { EventsView } from './events.js';
+import { LifeView } from './life.js';
+import { LogView } from './log.js';
+import { MapView } from './map.js';
+import { useRoute } from './route.js';
+import { SubscribersView } from './subscribers.js';
+import { Tour } from './tour.js';
+
+const views = {
+  '': { name: 'Map', view: MapView },
+  events: { name: 'Events', view: EventsView },
+  subscribers: { name: 'Subscribers', view: SubscribersView },
+  log: { name: 'Followers and log', view: LogView },
+  api: { name: 'API', view: ApiView },
+};
+const hidden = { life: { name: 'The life of an event', view: LifeView, within: 'events' } };
+
+export function App({ model }) {
+  const route = useRoute();
+  const [at = ''] = route.path;
+  const place = views[at] ?? hidden[at] ?? views[''];
+  const heading = useRef(null);
+  const arrived = useRef(false);
+  useEffect(() => {
+    document.title = `${place.name} · Event bus`;
+    if (arrived.current) heading.current.focus({ preventScroll: true });
+    if (arrived.current) scrollTo(0, 0);
+    arrived.current = true;
+  }, [place]);
+  return html`
+    <nav aria-label="Views">
+      ${Object.entries(views).map(([path, { name }]) => html`
+        <a key=${path} href="#/${path}" aria-current=${path === (place.within ?? at) || views[path] === place ? 'page' : undefined}>${name}</a>
+      `)}
+    </nav>
+    <div class="view">
+      <h2 class="unseen" tabindex="-1" ref=${heading}>${place.name}</h2>
+      <${place.view} model=${model} route=${route} />
+    </div>
+    <${Tour} model=${model} />
+  `;
+}
