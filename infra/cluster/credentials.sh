@@ -2,7 +2,7 @@
 # Prints a new Secret for the NATS servers and the bus: the bus's key, its public half, and the
 # password with which the servers know one another. Once for each cluster:
 #   infra/cluster/credentials.sh | kubectl apply -f -
-# To replace them do it again, then: kubectl rollout restart statefulset nats event-bus
+# To replace them do it again, then: kubectl delete pod --selector='app in (nats, event-bus)'
 set -eu
 cd "$(dirname "$0")/../.."
 go run github.com/nats-io/nkeys/nk -gen user -pubout | {

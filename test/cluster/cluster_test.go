@@ -38,6 +38,7 @@ func TestBlogOnACluster(t *testing.T) {
 		{"a deleted pod comes back and nothing is lost", b.deletePods},
 		{"restarting everything under load loses nothing", b.restartUnderLoad},
 		{"memory and CPU stay within what is set", b.resources},
+		{"the bus moves into three copies, and nobody starts over", b.moveIn},
 	})
 }
 

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+var copiesManifests = []string{"--kustomize", "../../infra/cluster"}
 
 // TestCopiesOfTheBusOnACluster does the same with infra/cluster: three copies of
 // the bus on three NATS servers. No restart may be seen, and no pod be missed.
@@ -17,7 +20,7 @@ func TestCopiesOfTheBusOnACluster(t *testing.T) {
 		t.Skip("runs only with -cluster, on the cluster that KUBECONFIG names")
 	}
 	services := append(slices.Sorted(maps.Keys(ports)), "nats")
-	b := &blog{kube: newKube(t, []string{"--kustomize", "../../infra/cluster"}, "event-bus", "nats"), services: services}
+	b := &blog{kube: newKube(t, copiesManifests, "event-bus", "nats"), services: services}
 	b.steps(t, []step{
 		{"everything becomes ready from the Secret and one apply", func(t *testing.T) {
 			b.makeCredentials(t)
@@ -44,6 +47,42 @@ func (b *blog) makeCredentials(t *testing.T) {
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+}
+
+// moveIn does what docs/cluster.md says under "Moving in".
+func (b *blog) moveIn(t *testing.T) {
+	before, id := b.log(t), b.logID(t)
+	b.makeCredentials(t)
+	b.manifests, b.sets = copiesManifests, []string{"event-bus", "nats"}
+	b.run(t, append([]string{"apply", "--selector=app=nats"}, b.manifests...)...)
+	b.ready(t, "nats")
+	b.run(t, "delete", "deployment", "event-bus-depl")
+	b.run(t, "apply", "--filename", "../../infra/import")
+	b.run(t, "wait", "pod/event-bus-import", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+	t.Logf("event-bus import said:\n%s", b.run(t, "logs", "event-bus-import"))
+	b.run(t, "delete", "--filename", "../../infra/import")
+	b.applyOnce(t)
+	after := b.log(t)
+	if len(after) < len(before) || !reflect.DeepEqual(after[:len(before)], before) || b.logID(t) != id {
+		t.Errorf("the log %s with %d events has become %s with %d", id, len(before), b.logID(t), len(after))
+	}
+	b.intact(t, b.serviceURL(t, "query"))
+	b.must(t, 201, "POST", b.serviceURL(t, "posts")+"/posts/create", `{"title":"In three copies"}`, nil)
+	logs := b.run(t, "logs", "--selector=app=query", "--tail=-1")
+	if started := strings.Count(logs, "dropped and built again"); started > 0 {
+		t.Errorf("query dropped its projection %d times:\n%s", started, logs)
+	}
+	b.equalLogs(t)
+}
+
+func (b *blog) logID(t *testing.T) string {
+	t.Helper()
+	resp, err := client.Get(b.serviceURL(t, "event-bus") + "/events?limit=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get("Event-Log")
 }
 
 // equalLogs asks each copy for its history.

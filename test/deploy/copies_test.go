@@ -128,6 +128,36 @@ func TestEachCopyOfTheBusIsTheBusWithAVolumeOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestImportReadsTheVolumeOfTheOneBusAndReachesTheServers(t *testing.T) {
+	m, base := overlay(t), load(t, "k8s", "import")
+	copies, c := m.set(t, "event-bus")
+	pod := base.pods["event-bus-import"]
+	container := pod.Spec.Containers[0]
+	if container.Image != c.Image || !slices.Equal(container.Args, []string{"import", "/from"}) {
+		t.Errorf("it runs %s %q", container.Image, container.Args)
+	}
+	for _, name := range []string{"DATA_DIR", "NATS_URL", "NATS_CREDENTIALS_FILE"} {
+		if valueOf(&container, name) != valueOf(c, name) {
+			t.Errorf("%s is %s, for the copies %s", name, valueOf(&container, name), valueOf(c, name))
+		}
+	}
+	for _, volume := range pod.Spec.Volumes {
+		switch volume.Name {
+		case "from":
+			if base.claims[volume.PersistentVolumeClaim.ClaimName] == nil {
+				t.Errorf("there is no claim %s", volume.PersistentVolumeClaim.ClaimName)
+			}
+		case "credentials":
+			if !slices.ContainsFunc(copies.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool { return reflect.DeepEqual(v, volume) }) {
+				t.Errorf("the copies have other credentials than %+v", volume)
+			}
+		}
+	}
+	if front := m.services["event-bus-srv"]; mapsContain(pod.Labels, front.Spec.Selector) || !mapsContain(pod.Labels, map[string]string{"app": "event-bus"}) {
+		t.Errorf("its labels must open the servers to it and no request lead there: %v", pod.Labels)
+	}
+}
+
 // mapsContain tells whether all holds every entry of part.
 func mapsContain(all, part map[string]string) bool {
 	for key, value := range part {

@@ -17,7 +17,7 @@ func TestPodsMeetTheRestrictedStandard(t *testing.T) {
 		t.Fatal(err)
 	}
 	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
-	m := load(t, "k8s", "backup")
+	m := load(t, "k8s", "backup", "import")
 	pods := map[string]corev1.PodTemplateSpec{}
 	for name, d := range m.deployments {
 		pods[name] = d.Spec.Template
