@@ -74,7 +74,7 @@ func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, room := range []int{0, 48, 100} {
+	for _, room := range []int{0, 48, 100, 300} {
 		for _, data := range []string{quoted(20), quoted(900), `""`} {
 			disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 				switch op.Kind {
@@ -95,6 +95,12 @@ func TestFullDiskHealsWhenThereIsRoom(t *testing.T) {
 				t.Fatalf("on a full disk the log cannot be read: %v", err)
 			}
 			disk.Inject(nil)
+			if err := w.append(w.event("")); err != nil { // shorter than what was written in part
+				t.Fatalf("with room again an event was answered with %v", err)
+			}
+			if err := w.nothingTorn(); err != nil {
+				t.Fatal(err)
+			}
 			if err := w.append(r); err != nil {
 				t.Fatalf("with room again an event was answered with %v", err)
 			}

@@ -229,7 +229,7 @@ var workloads = []workload{
 					return err
 				}
 			}
-			if err := w.append(w.filling(w.room() - left)); err != nil {
+			if err := errors.Join(w.append(w.filling(w.room()-left)), w.nothingTorn()); err != nil {
 				return err
 			}
 		}
