@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"miniblog/internal/disk"
 	"miniblog/internal/event"
@@ -50,17 +51,20 @@ type Log struct {
 	options Options
 	unlock  func() error
 	ids     ids // the writer's
+	pace    pace
+	opened  time.Time
 
-	wake   chan struct{} // tells the writer that somebody waits; holds one
+	wake   chan struct{} // tells the writer that wanted requests wait; holds one
 	rolled chan struct{} // tells the sealer that a segment is full; holds one
 	stop   context.CancelFunc
 	done   sync.WaitGroup // writer and sealer
 
-	busyUntil atomic.Int64  // Unix nanoseconds; the sealer gives way until then
+	busyUntil atomic.Int64  // since opened, so that nobody can set it back; the sealer gives way until then
 	synced    atomic.Uint64 // everything up to here survives a crash; durable itself, but in a Copy
 
 	mu       sync.Mutex
 	waiting  []*request
+	wanted   int   // how many must wait before the writer is woken
 	failed   error // why Append fails, once it does
 	segments []*segment
 	recent   recent
@@ -122,6 +126,8 @@ func open(folder disk.Folder, options Options) (*Log, error) {
 		wake:     make(chan struct{}, 1),
 		rolled:   make(chan struct{}, 1),
 		stop:     stop,
+		opened:   time.Now(),
+		wanted:   1,
 		segments: r.segments,
 		durable:  r.segments[len(r.segments)-1].last,
 		moved:    make(chan struct{}),

@@ -90,7 +90,7 @@ const (
 
 // giveWay blocks while the writer is busy.
 func (l *Log) giveWay(ctx context.Context) error {
-	for time.Now().UnixNano() < l.busyUntil.Load() && len(l.unsealed()) < mostWaiting {
+	for int64(time.Since(l.opened)) < l.busyUntil.Load() && len(l.unsealed()) < mostWaiting {
 		select {
 		case <-time.After(busyFor):
 		case <-ctx.Done():

@@ -62,10 +62,13 @@ func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error
 		return nil, err
 	}
 	l.waiting = append(l.waiting, r)
+	enough := len(l.waiting) >= l.wanted
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	if enough {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
 	}
 	select {
 	case <-r.done:
@@ -79,6 +82,7 @@ func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error
 // one batch and one sync, so that under load a sync serves many.
 func (l *Log) write(ctx context.Context) {
 	for {
+		l.gather(ctx)
 		group := l.takeGroup()
 		if len(group) == 0 {
 			select {
@@ -93,6 +97,9 @@ func (l *Log) write(ctx context.Context) {
 			}
 		}
 		err := l.commit(group)
+		l.mu.Lock()
+		l.pace.answered(len(group), len(l.waiting))
+		l.mu.Unlock()
 		for _, r := range group {
 			r.err = err
 			close(r.done)
@@ -117,8 +124,9 @@ func (l *Log) takeGroup() []*request {
 	}
 	group := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
+	l.wanted = 1
 	if n > 1 || len(l.waiting) > 0 { // they came while the last batch was written
-		l.busyUntil.Store(time.Now().Add(busyFor).UnixNano())
+		l.busyUntil.Store(int64(time.Since(l.opened) + busyFor))
 	}
 	return group
 }
@@ -278,7 +286,9 @@ func (l *Log) store(drafts []*draft) error {
 	if err == nil && !l.options.copied {
 		// Never again on this descriptor after it failed: the kernel has dropped
 		// what was not written, and the next sync would say that all is well.
+		begun := time.Now()
 		err = active.file.Sync()
+		l.pace.synced(time.Since(begun))
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: writing %s: %w", ErrReadOnly, active.name, err)
