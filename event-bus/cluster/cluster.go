@@ -33,10 +33,11 @@ import (
 
 // Config is what a Log needs.
 type Config struct {
-	Servers         string // URLs, comma-separated
-	CredentialsFile string // a user's credentials, or the seed of an nkey; may be empty
-	Dir             string // of this copy, which must exist
-	NewLog          string // the id of the log that is begun where there is no stream; empty: a new one
+	Servers         string        // URLs, comma-separated
+	CredentialsFile string        // a user's credentials, or the seed of an nkey; may be empty
+	Dir             string        // of this copy, which must exist
+	NewLog          string        // the id of the log that is begun where there is no stream; empty: a new one
+	CompareEvery    time.Duration // how soon what was applied here is compared with the other copies; 0: a minute
 	Logger          *slog.Logger
 }
 
@@ -44,6 +45,7 @@ type Config struct {
 type Log struct {
 	*eventlog.Log                // what is read
 	copy          *eventlog.Copy // what is applied to
+	name          string         // of this copy, for the others
 	config        Config
 	conn          *nats.Conn
 	js            jetstream.JetStream
@@ -57,9 +59,9 @@ type Log struct {
 	waiting []*request
 	pending map[string]*group // sent and not yet answered, by nonce
 	current applied           // owned by the apply loop; under mu for the saver
-	history []applied         // the newest, for comparing copies
 	failed  error             // why this copy has stopped
 	ready   bool              // this copy has known the log to its end
+	comparison
 }
 
 // openWithin is how long a start waits for the cluster.
@@ -72,11 +74,14 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
+	if config.CompareEvery == 0 {
+		config.CompareEvery = defaultCompareEvery
+	}
 	conn, err := connect(config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", config.Servers, err)
 	}
-	l := &Log{config: config, conn: conn, nonces: newNonces(), wake: make(chan struct{}, senders), pending: map[string]*group{}}
+	l := &Log{config: config, conn: conn, nonces: newNonces(), wake: make(chan struct{}, senders), pending: map[string]*group{}, comparison: comparison{witnesses: map[string]witness{}}}
 	if l.js, err = jetstream.New(conn, jetstream.WithDefaultTimeout(attemptWithin)); err == nil {
 		err = l.open(ctx)
 	}
@@ -90,6 +95,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	}
 	l.done.Go(func() { l.follow(ctx) })
 	l.done.Go(func() { l.save(ctx) })
+	l.done.Go(func() { l.state(ctx) })
 	l.done.Go(func() { l.watchServers(ctx) })
 	l.done.Go(func() { l.catchUp(ctx) })
 	return l, nil
@@ -153,6 +159,7 @@ func (l *Log) open(ctx context.Context) error {
 		return fmt.Errorf("opening this copy (one whose folder is emptied reads the stream again): %w", err)
 	}
 	l.Log = l.copy.Log
+	l.name = state.Copy
 	l.current = state.applied
 	l.seen.Store(state.Message)
 	if err := l.saveState(); err != nil { // it says that this is a copy: see IsCopy

@@ -21,7 +21,8 @@ import (
 //
 //	Miniblog-Format: 1
 //	Nats-Msg-Id: <nonce>                              the same at every attempt
-//	Miniblog-Applied: <message> <sequence> <checksum> what the sender had applied
+//	Miniblog-Copy: <name>                             of the sender
+//	Miniblog-Applied: <message> <sequence> <checksum> what it had applied at its newest point (compare.go)
 //
 //	zstd( line \n line \n … )                         without sequences
 //
@@ -35,6 +36,7 @@ const (
 	formatHeader  = "Miniblog-Format"
 	format        = "1"
 	nonceHeader   = "Nats-Msg-Id"
+	copyHeader    = "Miniblog-Copy"
 	appliedHeader = "Miniblog-Applied"
 	batchID       = "Nats-Batch-Id"
 	batchSequence = "Nats-Batch-Sequence"
@@ -57,7 +59,7 @@ var (
 
 // encode returns the messages of a group of requests. Its error says that it is
 // too large.
-func encode(nonce string, group []*request, at applied) ([]*nats.Msg, error) {
+func encode(nonce string, group []*request, sender string, at applied) ([]*nats.Msg, error) {
 	text := texts.Get().(*[]byte)
 	defer texts.Put(text)
 	*text = (*text)[:0]
@@ -78,6 +80,7 @@ func encode(nonce string, group []*request, at applied) ([]*nats.Msg, error) {
 	for i := range messages {
 		m := &nats.Msg{Subject: subject, Header: nats.Header{
 			formatHeader:  {format},
+			copyHeader:    {sender},
 			appliedHeader: {at.String()},
 			nonceHeader:   {nonce},
 		}}
@@ -97,11 +100,14 @@ func encode(nonce string, group []*request, at applied) ([]*nats.Msg, error) {
 
 // message is what a copy applies: one message, or all parts of one.
 type message struct {
-	applied // its last part's place in the stream; what the sender had applied
+	applied // what the sender had applied
+	copy    string
 	nonce   string
 	body    []byte
 	parts   int
 }
+
+func (m *message) isBarrier() bool { return len(m.body) == 0 }
 
 // join adds the next message of the stream to m; whole is true once m is.
 // Its errors stop the copy: somebody else writes to the stream, or it has a gap.
@@ -112,6 +118,7 @@ func (m *message) join(header nats.Header, body []byte) (whole bool, err error) 
 	if m.applied, err = parseApplied(header.Get(appliedHeader)); err != nil {
 		return false, err
 	}
+	m.copy = header.Get(copyHeader)
 	id := header.Get(batchID)
 	if id == "" {
 		if m.parts > 0 {
@@ -186,10 +193,13 @@ type nonces struct {
 	count  *atomic.Uint64
 }
 
-func newNonces() nonces {
+func newNonces() nonces { return nonces{newName(), new(atomic.Uint64)} }
+
+// newName returns a name that nothing else has.
+func newName() string {
 	var b [12]byte
 	rand.Read(b[:])
-	return nonces{hex.EncodeToString(b[:]), new(atomic.Uint64)}
+	return hex.EncodeToString(b[:])
 }
 
 func (n nonces) next() string { return n.prefix + "-" + strconv.FormatUint(n.count.Add(1), 10) }

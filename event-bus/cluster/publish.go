@@ -207,7 +207,7 @@ func (l *Log) take() []*request {
 func (l *Log) publish(ctx context.Context, requests []*request) {
 	g := &group{nonce: l.nonces.next(), requests: requests, settled: make(chan struct{})}
 	l.mu.Lock()
-	at, failed := l.current, l.failed
+	before, point, failed := l.current.Message, l.newestPointLocked(), l.failed
 	l.pending[g.nonce] = g
 	l.mu.Unlock()
 	defer func() {
@@ -215,7 +215,7 @@ func (l *Log) publish(ctx context.Context, requests []*request) {
 		defer l.mu.Unlock()
 		delete(l.pending, g.nonce)
 	}()
-	messages, err := encode(g.nonce, requests, at)
+	messages, err := encode(g.nonce, requests, l.name, point)
 	if err = errors.Join(failed, err); err != nil {
 		g.finish(err)
 		return
@@ -226,11 +226,14 @@ func (l *Log) publish(ctx context.Context, requests []*request) {
 		stored, err := l.sendOnce(ctx, messages)
 		switch {
 		case err == nil:
-			if stored <= at.Message {
-				l.fail(stopf("the stream %s gave place %d to a new message, and this copy has applied %d: the stream was replaced by an older one", streamName, stored, at.Message))
+			if stored <= before {
+				l.fail(stopf("the stream %s gave place %d to a new message, and this copy has applied %d: the stream was replaced by an older one", streamName, stored, before))
 				return
 			}
 			g.ack()
+			l.mu.Lock()
+			l.stated = point
+			l.mu.Unlock()
 			select {
 			case <-g.settled:
 			case <-ctx.Done():
@@ -268,32 +271,28 @@ func (l *Log) sendOnce(ctx context.Context, messages []*nats.Msg) (uint64, error
 		ctx, cancel = context.WithTimeout(ctx, attemptWithin)
 		defer cancel()
 	}
-	for i, m := range messages {
-		last := i == len(messages)-1
-		answer, err := l.conn.RequestMsgWithContext(ctx, m)
-		if err != nil {
+	for _, m := range messages[:len(messages)-1] { // the answer to the last one speaks for all
+		if err := l.conn.PublishMsg(m); err != nil {
 			return 0, err
 		}
-		if len(answer.Data) == 0 && !last {
-			continue
-		}
-		var ack pubAck
-		if err := json.Unmarshal(answer.Data, &ack); err != nil {
-			return 0, fmt.Errorf("the stream's answer cannot be read: %w", err)
-		}
-		switch {
-		case ack.Error == nil && last:
-			return ack.Sequence, nil
-		case ack.Error == nil:
-		case isDuplicate(ack.Error): // an attempt before this one has stored it
-			return ^uint64(0), nil
-		case isFull(ack.Error):
-			return 0, fmt.Errorf("%w: the stream %s: %w", eventlog.ErrFull, streamName, ack.Error)
-		default:
-			return 0, ack.Error
-		}
 	}
-	return 0, errors.New("the stream has not answered the last part")
+	answer, err := l.conn.RequestMsgWithContext(ctx, messages[len(messages)-1])
+	if err != nil {
+		return 0, err
+	}
+	var ack pubAck
+	if err := json.Unmarshal(answer.Data, &ack); err != nil {
+		return 0, fmt.Errorf("the stream's answer cannot be read: %w", err)
+	}
+	switch {
+	case ack.Error == nil:
+		return ack.Sequence, nil
+	case isDuplicate(ack.Error): // an attempt before this one has stored it
+		return ^uint64(0), nil
+	case isFull(ack.Error):
+		return 0, fmt.Errorf("%w: the stream %s: %w", eventlog.ErrFull, streamName, ack.Error)
+	}
+	return 0, ack.Error
 }
 
 // JetStream's errors that say more than that it did not work.

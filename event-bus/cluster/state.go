@@ -18,7 +18,8 @@ import (
 // durable there. What the eventlog holds beyond it is compared with what comes
 // from the stream again.
 type state struct {
-	Log string `json:"log"`
+	Log  string `json:"log"`
+	Copy string `json:"copy"` // the name of this one, which it keeps
 	applied
 }
 
@@ -27,11 +28,11 @@ const (
 	saveEvery = time.Second
 )
 
-// loadState reads the state; it is zero where there is none.
+// loadState reads the state; where there is none it has a new name alone.
 func loadState(dir string) (s state, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return state{Copy: newName()}, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &s)
@@ -61,7 +62,7 @@ func (l *Log) save(ctx context.Context) {
 // saveState makes durable what was applied, and then the state that says so.
 func (l *Log) saveState() error {
 	l.mu.Lock()
-	s := state{l.ID(), l.current}
+	s := state{l.ID(), l.name, l.current}
 	l.mu.Unlock()
 	if err := l.copy.Sync(); err != nil {
 		return err

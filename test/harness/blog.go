@@ -14,6 +14,7 @@ type Config struct {
 	Copies      int          // of posts, comments, query and moderation, behind round-robin proxies; 0 is 1
 	Subscribers []Subscriber // of the bus, besides moderation and comments
 	BusURL      string       // a bus that the test brings itself, instead of ours
+	Servers     []string     // of a NATS cluster: a bus for each, with this NATS_URL, behind a round-robin proxy
 }
 
 // Subscriber is an entry of the bus's subscribers file.
@@ -34,7 +35,8 @@ type Service struct {
 // Blog is all the processes. It embeds the API that they offer together.
 type Blog struct {
 	API
-	Bus                                *Process // nil if the test brought its own
+	Bus                                *Process   // nil if the test brought its own
+	Buses                              []*Process // it, and the others of a cluster
 	Posts, Comments, Query, Moderation Service
 	Client                             *Process
 	PageURL                            string
@@ -48,9 +50,18 @@ func NewBlog(t testing.TB, config Config) *Blog {
 	t.Helper()
 	b := &Blog{t: t}
 	busURL := config.BusURL
-	if busURL == "" {
-		b.Bus = NewProcess(t, "event-bus", "event-bus", nil)
-		busURL = b.Bus.URL
+	switch {
+	case len(config.Servers) > 0:
+		for i, servers := range config.Servers {
+			b.Buses = append(b.Buses, NewProcess(t, "event-bus", fmt.Sprintf("event-bus-%d", i+1), map[string]string{"NATS_URL": servers}))
+		}
+		busURL = newProxy(t, b.Buses)
+	case busURL == "":
+		b.Buses = []*Process{NewProcess(t, "event-bus", "event-bus", nil)}
+		busURL = b.Buses[0].URL
+	}
+	if len(b.Buses) > 0 {
+		b.Bus = b.Buses[0]
 	}
 	// The page's origin must be known to the services, and theirs to the page.
 	b.Client = NewProcess(t, "client", "client", nil)
@@ -69,8 +80,8 @@ func NewBlog(t testing.TB, config Config) *Blog {
 		{Name: "moderation", URL: b.Moderation.URL + "/events", Types: []string{"CommentCreated"}},
 		{Name: "comments", URL: b.Comments.URL + "/events", Types: []string{"CommentModerated"}},
 	}, config.Subscribers...)
-	if b.Bus != nil {
-		SetSubscribers(b.Bus, b.subscribers)
+	for _, bus := range b.Buses {
+		SetSubscribers(bus, b.subscribers)
 	}
 	return b
 }
@@ -130,12 +141,10 @@ func newService(t testing.TB, program string, copies int, env map[string]string)
 	return s
 }
 
-// Processes returns every process of the blog, the bus first.
+// Processes returns every process of the blog, buses first.
 func (b *Blog) Processes() []*Process {
 	var all []*Process
-	if b.Bus != nil {
-		all = append(all, b.Bus)
-	}
+	all = append(all, b.Buses...)
 	for _, s := range []Service{b.Posts, b.Comments, b.Query, b.Moderation} {
 		all = append(all, s.Copies...)
 	}
