@@ -199,6 +199,24 @@ func TestContentBeyondTheLimitIsNotKept(t *testing.T) {
 	expect(t, s, "/posts/p/comments", strings.Repeat("ä", 10_000)+" approved")
 }
 
+// TestPageAfterACommentOfAnotherCopyWaitsForIt: it may not be in this copy yet.
+func TestPageAfterACommentOfAnotherCopyWaitsForIt(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(postCreated("p"))
+	s := start(t, b.URL).AwaitReady()
+	answer := make(chan servicetest.Answer)
+	go func() { answer <- s.Get("/posts/p/comments?after=late") }()
+	select {
+	case a := <-answer:
+		t.Fatalf("%d %s at once", a.Status, a.Body)
+	case <-time.After(50 * time.Millisecond):
+	}
+	b.Add(event.New("late", "/comments", event.CommentCreated, "p", event.Comment{ID: "late", PostID: "p", Content: "x", Status: event.Pending}))
+	if a := <-answer; a.Status != http.StatusOK {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
 func TestCommentsPageByPage(t *testing.T) {
 	b := bustest.New(t)
 	b.Add(postCreated("p"), postCreated("q"))

@@ -18,7 +18,7 @@ const (
 	defaultLimit = 100
 	maxLimit     = 1000
 	readLimit    = 2 * time.Second // how long a writer waits to read its own write
-	arrivalLimit = time.Second     // how long to wait for a post that is not yet in this projection
+	arrivalLimit = time.Second     // how long to wait for a post or comment that is not yet in this projection
 	replyLimit   = 5 * time.Second // how long to wait for a decision; the bus waits 10 s for the answer
 )
 
@@ -137,12 +137,16 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	var thread []shown
 	var more bool
-	err = c.view.Read(r.Context(), func(tx *projection.Tx) (err error) {
-		thread, more, err = after(tx, post, query.Get("after"), limit)
-		return err
+	last := query.Get("after") // it may be known to another copy alone yet
+	known, err := c.view.Until(r.Context(), arrivalLimit, func(tx *projection.Tx) (known bool, err error) {
+		thread, more, known, err = after(tx, post, last, limit)
+		return known, err
 	})
 	if err != nil {
 		return err
+	}
+	if !known {
+		return web.Invalid("after", "This post has no comment %.140q to list the comments after.", last)
 	}
 	if more {
 		web.LinkNext(w.Header(), r.URL, limit, "after", thread[len(thread)-1].ID)

@@ -5,7 +5,6 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
-	"miniblog/internal/web"
 )
 
 // schema: n is the order in which posts and comments came. known is 0
@@ -123,19 +122,18 @@ type shown struct {
 const maxText = 512 << 10
 
 // after returns the comments of a post that follow the comment after, oldest
-// first, at most limit; more tells whether others follow.
-func after(tx *projection.Tx, post, after string, limit int) (comments []shown, more bool, err error) {
+// first, at most limit; more tells whether others follow. known is false if there
+// is no comment after.
+func after(tx *projection.Tx, post, after string, limit int) (comments []shown, more, known bool, err error) {
 	var start int64
 	if after != "" {
-		var found bool
-		if _, start, found, err = find(tx, post, after); err != nil {
-			return nil, false, err
-		} else if !found {
-			return nil, false, web.Invalid("after", "This post has no comment %.140q to list the comments after.", after)
+		if _, start, known, err = find(tx, post, after); err != nil || !known {
+			return nil, false, false, err
 		}
 	}
-	return query(tx, limit, `SELECT id, content, status FROM comments
+	comments, more, err = query(tx, limit, `SELECT id, content, status FROM comments
 		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n > ? ORDER BY n LIMIT ?`, post, start)
+	return comments, more, true, err
 }
 
 // until returns the last comments of a post up to place n, oldest first, at

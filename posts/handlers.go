@@ -16,6 +16,7 @@ const (
 	defaultLimit = 100
 	maxLimit     = 1000
 	readLimit    = 2 * time.Second // how long a writer waits to read its own write
+	arrivalLimit = time.Second     // how long to wait for a post that is not yet in this projection
 )
 
 // posts answers the requests.
@@ -85,12 +86,16 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	var posts []event.Post
 	var more bool
-	err = p.view.Read(r.Context(), func(tx *projection.Tx) (err error) {
-		posts, more, err = page(tx, limit, query.Get("before"))
-		return err
+	before := query.Get("before") // it may be known to another copy alone yet
+	known, err := p.view.Until(r.Context(), arrivalLimit, func(tx *projection.Tx) (known bool, err error) {
+		posts, more, known, err = page(tx, limit, before)
+		return known, err
 	})
 	if err != nil {
 		return err
+	}
+	if !known {
+		return web.Invalid("before", "There is no post %.140q to list the posts before.", before)
 	}
 	if more {
 		web.LinkNext(w.Header(), r.URL, limit, "before", posts[len(posts)-1].ID)

@@ -91,6 +91,25 @@ func TestNewestFirstPageByPage(t *testing.T) {
 	}
 }
 
+// TestPageAfterOneOfAnotherCopyWaitsForIt: the post that ended the page may not be
+// in this copy yet.
+func TestPageAfterOneOfAnotherCopyWaitsForIt(t *testing.T) {
+	b := bustest.New(t)
+	s := start(t, b.URL).AwaitReady()
+	create(t, s, "Older")
+	answer := make(chan servicetest.Answer)
+	go func() { answer <- s.Get("/posts?before=late") }()
+	select {
+	case a := <-answer:
+		t.Fatalf("%d %s at once", a.Status, a.Body)
+	case <-time.After(50 * time.Millisecond):
+	}
+	b.Add(event.New("late", "/posts", event.PostCreated, "late", event.Post{ID: "late", Title: "Late"}))
+	if a := <-answer; titles(a) != "Older " {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
 func TestSameKeyIsTheSamePost(t *testing.T) {
 	b := bustest.New(t)
 	one, two := start(t, b.URL).AwaitReady(), start(t, b.URL).AwaitReady()

@@ -5,7 +5,6 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
-	"miniblog/internal/web"
 )
 
 // schema: n is the order in which posts came; newest first is descending n.
@@ -47,32 +46,30 @@ func find(tx *projection.Tx, id string) (title string, known bool, err error) {
 }
 
 // page returns at most limit posts, newest first: those older than the post
-// before, unless that is "". more tells whether older ones are left.
-func page(tx *projection.Tx, limit int, before string) (posts []event.Post, more bool, err error) {
+// before, unless that is "". more tells whether older ones are left; known is
+// false if there is no post before.
+func page(tx *projection.Tx, limit int, before string) (posts []event.Post, more, known bool, err error) {
 	end := int64(1) << 62
 	if before != "" {
 		known, err := tx.Get("SELECT n FROM posts WHERE id = ?", []any{before}, &end)
-		if err != nil {
-			return nil, false, err
-		}
-		if !known {
-			return nil, false, web.Invalid("before", "There is no post %.140q to list the posts before.", before)
+		if err != nil || !known {
+			return nil, false, false, err
 		}
 	}
 	rows, err := tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT ?", end, limit+1)
 	if err != nil {
-		return nil, false, err
+		return nil, false, true, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var post event.Post
 		if err := rows.Scan(&post.ID, &post.Title); err != nil {
-			return nil, false, err
+			return nil, false, true, err
 		}
 		posts = append(posts, post)
 	}
 	if len(posts) > limit {
-		return posts[:limit], true, rows.Err()
+		return posts[:limit], true, true, rows.Err()
 	}
-	return posts, false, rows.Err()
+	return posts, false, true, rows.Err()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func (f *follower) next() string {
 		field, value, _ := strings.Cut(f.text.Text(), ": ")
 		switch field {
 		case "id":
-			id = strings.TrimLeft(value, "0")
+			id, _, _ = strings.Cut(strings.TrimLeft(value, "0"), "@")
 		case "event":
 			name = value
 		case "data":
@@ -138,6 +139,21 @@ func TestFollowerThatCannotResumeLoadsAgain(t *testing.T) {
 		}
 		b.Add(postCreated("p"))
 		f.expect("1 " + postP)
+	})
+	t.Run("the log was replaced while it was away", func(t *testing.T) {
+		b := bustest.New(t)
+		b.Add(postCreated("x"))
+		s := start(t, b)
+		page := s.Get("/posts").Header
+		b.Become(false)
+		for i := range 5 { // its sequence is in this log, too
+			b.Add(postCreated(fmt.Sprint("p", i)))
+		}
+		servicetest.Await(t, "the other log", func() bool { return s.Get("/posts").Header.Get("Event-Sequence") == "00000000000000000005" })
+		if got := follow(t, s, "/posts/live?after="+page.Get("Event-Sequence")+"@"+page.Get("Event-Log")).next(); got != "5 reset {}" {
+			t.Errorf("the stream says %q", got)
+		}
+		follow(t, s, "/posts/live?after=4").expect(`5 post {"id":"p4","title":"Title of p4"}`) // who does not say which log
 	})
 	t.Run("its sequence is of another log", func(t *testing.T) {
 		s := start(t, bustest.New(t))

@@ -27,12 +27,12 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
 		Schema: schema, Types: types, Apply: q.apply, RolledBack: q.rolledBack, Committed: q.committed,
-		Dropped: func() { q.cache.Clear(); q.feed.Reset() }, // all that was seen is gone
+		Dropped: func() { q.cache.Clear(); q.feed.Reset("") }, // all that was seen is gone
 	})
 	if err != nil {
 		return nil, err
 	}
-	q.view, q.feed = view, feed.New(view.Checkpoint())
+	q.view, q.feed = view, feed.New(view.Log(), view.Checkpoint())
 	return &service.Service{
 		Routes: map[string]web.Handler{
 			"GET /posts":      q.list,

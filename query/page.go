@@ -5,31 +5,38 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"miniblog/internal/event"
 	"miniblog/internal/pagecache"
 	"miniblog/internal/projection"
 	"miniblog/internal/web"
+	"miniblog/internal/wire"
 )
 
 const (
 	firstComments = 50      // that a post carries
 	maxBody       = 1 << 20 // bytes after which a page ends before its limit
+
+	arrivalLimit = time.Second // how long to wait for a post that is not yet in this projection
 )
 
 // render reads and writes a page of posts: an object by id, newest first.
 func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache.Page, error) {
 	header := http.Header{}
 	answer := web.NewObject()
-	err := q.view.Read(ctx, func(tx *projection.Tx) error {
-		checkpoint, err := tx.Checkpoint()
+	known, err := q.view.Until(ctx, arrivalLimit, func(tx *projection.Tx) (known bool, err error) {
+		posts, known, err := selected(tx, s)
+		if err != nil || !known { // then nothing is written yet
+			return false, err
+		}
+		log, checkpoint, err := tx.Checkpoint()
 		if err != nil {
-			return err
+			return false, err
 		}
 		header.Set("Event-Sequence", checkpoint.String())
-		posts, err := selected(tx, s)
-		if err != nil {
-			return err
+		if log != "" {
+			header.Set(wire.LogHeader, log)
 		}
 		for i, p := range posts {
 			if i == s.limit || answer.Len() > maxBody {
@@ -37,16 +44,19 @@ func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache
 				break
 			}
 			if err := p.readComments(tx); err != nil {
-				return err
+				return false, err
 			}
 			if err := answer.Add(p.ID, &p); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return nil
+		return true, nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if !known {
+		return nil, web.Invalid("before", "There is no post %.140q to list the posts before.", s.before)
 	}
 	return pagecache.NewPage(answer.End(), header), nil
 }
@@ -67,16 +77,14 @@ type comment struct {
 	Status  event.Status `json:"status"`
 }
 
-// selected returns the posts of a page, and one more if there are more.
-func selected(tx *projection.Tx, s selection) (posts []post, err error) {
+// selected returns the posts of a page, and one more if there are more. known is
+// false if there is no post that they should come before.
+func selected(tx *projection.Tx, s selection) (posts []post, known bool, err error) {
 	before := int64(1) << 62
 	if s.before != "" {
 		known, err := tx.Get("SELECT n FROM posts WHERE id = ?", []any{s.before}, &before)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
-			return nil, web.Invalid("before", "There is no post %.140q to list the posts before.", s.before)
+		if err != nil || !known {
+			return nil, false, err
 		}
 	}
 	query, args := "SELECT n, id, title FROM posts WHERE n < ? AND title IS NOT NULL ORDER BY n DESC LIMIT ?", []any{before, s.limit + 1}
@@ -85,17 +93,17 @@ func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 	}
 	rows, err := tx.Query(query, args...)
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var p post
 		if err := rows.Scan(&p.n, &p.ID, &p.Title); err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		posts = append(posts, p)
 	}
-	return posts, rows.Err()
+	return posts, true, rows.Err()
 }
 
 // readComments reads the post's first comments and their count.

@@ -121,9 +121,9 @@ func (q *query) rolledBack() {
 }
 
 // committed makes what was applied visible.
-func (q *query) committed() {
+func (q *query) committed(log string) {
 	if !q.news.Empty() {
 		q.cache.Clear()
-		q.feed.Publish(&q.news)
 	}
+	q.feed.Publish(log, &q.news)
 }

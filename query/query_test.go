@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -319,7 +320,7 @@ func TestNothingOfARolledBackTransactionIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer view.Close()
-	q.view, q.feed = view, feed.New(0)
+	q.view, q.feed = view, feed.New("", 0)
 	if err := view.ApplyNow(postCreated("lost")); err == nil {
 		t.Fatal("the disk was full and nothing was said")
 	}
@@ -333,6 +334,23 @@ func TestNothingOfARolledBackTransactionIsRemembered(t *testing.T) {
 	web.Handler(q.list).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/posts", nil))
 	if want := `{"kept":{"id":"kept","title":"Title of kept","comments":[],"commentCount":0}}` + "\n"; w.Body.String() != want {
 		t.Errorf("got %s, want %s", w.Body, want)
+	}
+}
+
+// TestPageAfterAPostOfAnotherCopyWaitsForIt: it may not be in this copy yet.
+func TestPageAfterAPostOfAnotherCopyWaitsForIt(t *testing.T) {
+	b := bustest.New(t)
+	s := start(t, b)
+	answer := make(chan servicetest.Answer)
+	go func() { answer <- s.Get("/posts?before=late") }()
+	select {
+	case a := <-answer:
+		t.Fatalf("%d %s at once", a.Status, a.Body)
+	case <-time.After(50 * time.Millisecond):
+	}
+	b.Add(postCreated("late"))
+	if a := <-answer; a.Status != http.StatusOK {
+		t.Errorf("%d %s", a.Status, a.Body)
 	}
 }
 

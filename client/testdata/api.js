@@ -32,14 +32,14 @@ return {
   },
 
   'sequences sort, with or without leading zeros'() {
-    equal([sequence('9') < sequence('10'), sequence('00000000000000000010') === sequence('10'), sequence(null)], [true, true, '']);
+    equal([sequence('9') < sequence('10'), sequence('00000000000000000010') === sequence('10'), sequence(null), sequence('9', 'log')], [true, true, '', '00000000000000000009@log']);
   },
 
   async 'a page of posts names the next one, under the address that was configured'() {
     const body = { p: { id: 'p', title: 'T', comments: [{ id: 'c', content: '', status: 'pending' }], commentCount: 7 } };
-    await withAnswers(() => Response.json(body, { headers: { 'Event-Sequence': '42', Link: '</posts?limit=20&before=p>; rel="next"' } }), async (api, asked) => {
+    await withAnswers(() => Response.json(body, { headers: { 'Event-Sequence': '42', 'Event-Log': 'log', Link: '</posts?limit=20&before=p>; rel="next"' } }), async (api, asked) => {
       const page = await api.posts(20);
-      equal(page, { posts: [{ id: 'p', title: 'T', comments: [{ id: 'c', content: '', status: 'pending' }], count: 7 }], next: 'limit=20&before=p', sequence: '00000000000000000042' });
+      equal(page, { posts: [{ id: 'p', title: 'T', comments: [{ id: 'c', content: '', status: 'pending' }], count: 7 }], next: 'limit=20&before=p', sequence: '00000000000000000042@log' });
       await api.olderPosts(page.next);
       equal(asked.map(({ url }) => url), ['http://query/under/posts?limit=20', 'http://query/under/posts?limit=20&before=p']);
     });

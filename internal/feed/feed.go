@@ -26,12 +26,17 @@ type change struct {
 	text     []byte // as it is sent
 }
 
-// newChange returns a change called name, made by the event at sequence: zero
-// if it had none. data must encode as JSON.
-func newChange(sequence event.Sequence, name string, data any) change {
+// newChange returns a change called name, made by the event at sequence in log:
+// zero if it had none. Its id is both, "<sequence>@<log>", or the sequence alone
+// where the log is not known. data must encode as JSON.
+func newChange(sequence event.Sequence, log, name string, data any) change {
 	var text []byte
 	if sequence > 0 {
-		text = append(sequence.Append(append(text, "id: "...)), '\n')
+		text = sequence.Append(append(text, "id: "...))
+		if log != "" {
+			text = append(append(text, '@'), log...)
+		}
+		text = append(text, '\n')
 	}
 	value, err := json.Marshal(data)
 	if err != nil {
@@ -85,8 +90,10 @@ func (b *Batch) Clear() { b.changes, b.dropped = nil, 0 }
 //   - recent are the changes before number end, oldest first.
 //   - floor is the sequence from which on none is missing.
 //   - resets counts how often everything became void.
+//   - log is the one that the changes are from; "" if it is not known, or there is none.
 type Feed struct {
 	mu      sync.Mutex
+	log     string
 	recent  []change
 	bytes   int
 	end     uint64
@@ -95,21 +102,25 @@ type Feed struct {
 	changed chan struct{} // closed at the next change
 }
 
-// New returns a feed of what comes after floor.
-func New(floor event.Sequence) *Feed {
-	return &Feed{floor: floor, changed: make(chan struct{})}
+// New returns a feed of what comes after floor in log.
+func New(log string, floor event.Sequence) *Feed {
+	return &Feed{log: log, floor: floor, changed: make(chan struct{})}
 }
 
-// Publish adds the changes of b, in order, wakes the readers and clears b. If b
-// dropped some, readers are told to load again.
-func (f *Feed) Publish(b *Batch) {
+// Publish adds the changes of b, in order, which are from log, wakes the readers
+// and clears b. If b dropped some, readers are told to load again.
+func (f *Feed) Publish(log string, b *Batch) {
 	b.trim()
 	changes := make([]change, len(b.changes))
 	for i, c := range b.changes {
-		changes[i] = newChange(c.sequence, c.name, c.data)
+		changes[i] = newChange(c.sequence, log, c.name, c.data)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.log = log
+	if len(changes) == 0 {
+		return
+	}
 	if b.dropped > 0 {
 		f.voidLocked(b.dropped)
 	}
@@ -125,10 +136,11 @@ func (f *Feed) Publish(b *Batch) {
 	b.Clear()
 }
 
-// Reset says that all that was sent is void.
-func (f *Feed) Reset() {
+// Reset says that all that was sent is void: the data is from log now.
+func (f *Feed) Reset(log string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.log = log
 	f.voidLocked(0)
 }
 

@@ -55,7 +55,7 @@ func read(t *testing.T, url string) (next func() string) {
 		for lines.Scan() {
 			switch text := lines.Text(); {
 			case strings.HasPrefix(text, "id: "):
-				e = strings.TrimLeft(text[4:], "0")
+				e = strings.TrimSuffix(strings.TrimLeft(text[4:], "0"), "@log")
 			case strings.HasPrefix(text, "event: "):
 				return e + " " + text[7:]
 			}
@@ -73,13 +73,13 @@ func changes(from, to int, data string) *Batch {
 }
 
 func TestEveryChangeArrivesInOrder(t *testing.T) {
-	f, at := New(0), new(atomic.Uint64)
+	f, at := New("log", 0), new(atomic.Uint64)
 	url := serve(t, f, at)
 	next := read(t, url)
 	const total = 3000
 	go func() {
 		for i := 1; i <= total; i += 3 {
-			f.Publish(changes(i, i+2, "x"))
+			f.Publish("log", changes(i, i+2, "x"))
 			if i%maxChanges > maxChanges-10 { // a reader that keeps up is never cut off
 				time.Sleep(50 * time.Millisecond)
 			}
@@ -103,12 +103,12 @@ func TestEveryChangeArrivesInOrder(t *testing.T) {
 // TestSlowReaderHoldsNobodyUp: what is published while a reader does not read
 // is forgotten, and the reader is told by the end of its stream.
 func TestSlowReaderHoldsNobodyUp(t *testing.T) {
-	f, at := New(0), new(atomic.Uint64)
+	f, at := New("log", 0), new(atomic.Uint64)
 	url := serve(t, f, at)
 	slow := read(t, url)
 	large := strings.Repeat("x", 100_000)
 	for i := 1; i < 400; i++ { // more than any buffer between them
-		f.Publish(changes(i, i, large))
+		f.Publish("log", changes(i, i, large))
 	}
 	last := 0
 	for got := slow(); got != ""; got = slow() {
@@ -126,22 +126,22 @@ func TestSlowReaderHoldsNobodyUp(t *testing.T) {
 }
 
 func TestResumingKnowsWhatIsForgotten(t *testing.T) {
-	f, at := New(10), new(atomic.Uint64)
+	f, at := New("log", 10), new(atomic.Uint64)
 	url := serve(t, f, at)
 	at.Store(5000)
-	f.Publish(changes(11, 10+maxChanges, "x"))
+	f.Publish("log", changes(11, 10+maxChanges, "x"))
 	for after, want := range map[int]string{9: "reset", 10: "e11", 11: "e12", 9 + maxChanges: fmt.Sprint("e", 10+maxChanges)} {
 		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
 			t.Errorf("after %d: %q, want %s", after, got, want)
 		}
 	}
-	f.Publish(changes(11+maxChanges, 11+maxChanges, "x")) // the first is forgotten now
+	f.Publish("log", changes(11+maxChanges, 11+maxChanges, "x")) // the first is forgotten now
 	for after, want := range map[int]string{10: "reset", 11: "e12"} {
 		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
 			t.Errorf("after %d: %q, want %s", after, got, want)
 		}
 	}
-	f.Publish(changes(2000, 5000, "x")) // more than is kept: all that was before is forgotten, too
+	f.Publish("log", changes(2000, 5000, "x")) // more than is kept: all that was before is forgotten, too
 	for after, want := range map[int]string{1999: "reset", 5000 - maxChanges - 1: "reset", 5000 - maxChanges: fmt.Sprint("e", 5001-maxChanges)} {
 		if got := read(t, fmt.Sprintf("%s?after=%d", url, after))(); !strings.HasSuffix(got, want) {
 			t.Errorf("after %d: %q, want %s", after, got, want)
@@ -150,15 +150,36 @@ func TestResumingKnowsWhatIsForgotten(t *testing.T) {
 }
 
 func TestBatchThatIsTooLongTellsFollowersToLoadAgain(t *testing.T) {
-	f, at := New(0), new(atomic.Uint64)
+	f, at := New("log", 0), new(atomic.Uint64)
 	next := read(t, serve(t, f, at))
 	at.Store(70_000)
-	f.Publish(changes(1, 70_000, "x"))
+	f.Publish("log", changes(1, 70_000, "x"))
 	if got := next(); got != "70000 reset" {
 		t.Errorf("got %q", got)
 	}
-	f.Publish(changes(70_001, 70_001, "x"))
+	f.Publish("log", changes(70_001, 70_001, "x"))
 	if got := next(); got != "70001 e70001" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestResumingInAnotherLogLoadsAgain: the sequence alone would fit.
+func TestResumingInAnotherLogLoadsAgain(t *testing.T) {
+	f, at := New("", 0), new(atomic.Uint64)
+	url := serve(t, f, at)
+	at.Store(20)
+	early := read(t, url+"?after=10@old") // before the log is known here
+	f.Publish("new", changes(1, 20, "x"))
+	if got := early(); got != "20@new reset" {
+		t.Errorf("told %q", got)
+	}
+	for after, want := range map[string]string{"10@old": "reset", "10@new": "11@new e11", "10": "11@new e11"} {
+		if got := read(t, url+"?after="+after)(); !strings.HasSuffix(got, want) {
+			t.Errorf("after %s: %q, want %s", after, got, want)
+		}
+	}
+	f.Reset("newer")
+	if got := read(t, url+"?after=20@new")(); !strings.HasSuffix(got, "@newer reset") && !strings.HasSuffix(got, "@newer event: reset") {
+		t.Errorf("told %q", got)
 	}
 }

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"miniblog/internal/event"
@@ -15,9 +16,10 @@ const (
 )
 
 // Handler answers requests for the stream until their readers leave or ctx ends.
-// Last-Event-ID, or the parameter after, is the sequence that the reader knows
-// already; without it the stream starts with what comes next. checkpoint
-// returns the sequence up to which everything was published.
+// Last-Event-ID, or the parameter after, is the id of what the reader knows
+// already, or a sequence alone; without it the stream starts with what comes
+// next. Where the id is of another log, the reader is told to load again.
+// checkpoint returns the sequence up to which everything was published.
 func (f *Feed) Handler(ctx context.Context, checkpoint func() event.Sequence) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		return f.serve(ctx, w, r, checkpoint)
@@ -32,11 +34,12 @@ func (f *Feed) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	reader := reader{feed: f, checkpoint: checkpoint}
 	start := reader.startNow
 	if text != "" {
-		after, err := event.ParseSequence(text)
+		sequence, log, _ := strings.Cut(text, "@")
+		after, err := event.ParseSequence(sequence)
 		if err != nil {
 			return web.Invalid(field, "The %s cannot be used: %v.", field, err)
 		}
-		start, reader.after = reader.resume, after
+		start, reader.after, reader.log = reader.resume, after, log
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -56,6 +59,7 @@ type reader struct {
 	feed       *Feed
 	checkpoint func() event.Sequence
 	after      event.Sequence // it knows the changes up to here
+	log        string         // of after; "" if it has not said
 	next       uint64         // number of the change to send next
 	resets     int            // of the feed, when the reader began
 }
@@ -119,7 +123,7 @@ func (r *reader) startNow() []byte {
 func (r *reader) resume() []byte {
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
-	if r.after < r.feed.floor {
+	if r.after < r.feed.floor || r.ofAnotherLogLocked() {
 		return r.startOverLocked()
 	}
 	r.next, r.resets = r.feed.end, r.feed.resets
@@ -132,6 +136,12 @@ func (r *reader) resume() []byte {
 	return alive
 }
 
+// ofAnotherLogLocked tells whether what the reader knows is of another log than
+// the feed's, which may become known only later.
+func (r *reader) ofAnotherLogLocked() bool {
+	return r.log != "" && r.feed.log != "" && r.log != r.feed.log
+}
+
 func (r *reader) startOver() []byte {
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
@@ -141,8 +151,8 @@ func (r *reader) startOver() []byte {
 // startOverLocked tells the reader to load again; what comes from now on is
 // sent. Its id is the checkpoint, so that coming back once more goes well.
 func (r *reader) startOverLocked() []byte {
-	r.next, r.resets, r.after = r.feed.end, r.feed.resets, 0
-	return newChange(r.checkpoint(), "reset", struct{}{}).text
+	r.next, r.resets, r.after, r.log = r.feed.end, r.feed.resets, 0, ""
+	return newChange(r.checkpoint(), r.feed.log, "reset", struct{}{}).text
 }
 
 // take appends to texts what there is to send, sliceBytes of it at most, and
@@ -152,7 +162,7 @@ func (r *reader) startOverLocked() []byte {
 func (r *reader) take(texts [][]byte) (_ [][]byte, changed <-chan struct{}, inTime bool) {
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
-	if r.resets != r.feed.resets {
+	if r.resets != r.feed.resets || r.ofAnotherLogLocked() {
 		return append(texts, r.startOverLocked()), nil, true
 	}
 	first := r.feed.firstLocked()

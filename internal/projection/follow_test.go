@@ -21,7 +21,7 @@ func others(n int) (events []event.Event) {
 func (v *view) stored(t *testing.T) (checkpoint event.Sequence) {
 	t.Helper()
 	if err := v.Read(t.Context(), func(tx *projection.Tx) (err error) {
-		checkpoint, err = tx.Checkpoint()
+		_, checkpoint, err = tx.Checkpoint()
 		return err
 	}); err != nil {
 		t.Fatal(err)

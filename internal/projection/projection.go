@@ -48,8 +48,9 @@ type Config struct {
 	// keeps in memory beside its tables is then wrong.
 	RolledBack func()
 	// Committed, if not nil, is called after each commit: one transaction may
-	// have several calls of Apply. It must not wait.
-	Committed func()
+	// have several calls of Apply. log is the one that the data is from, "" if
+	// there is none. It must not wait.
+	Committed func(log string)
 	// Dropped, if not nil, is called after all data was dropped, because the log
 	// is another one or the file was damaged; history will come again.
 	Dropped func()
@@ -147,6 +148,13 @@ func (p *Projection) Read(ctx context.Context, f func(*Tx) error) error {
 }
 
 var errNoStore = errors.New("the database could not be made anew; the log says why, and it is tried again")
+
+// Log returns the id of the log that the data is from, "" if that has none or is
+// not known yet. It waits for a change that is under way.
+func (p *Projection) Log() string {
+	log, _ := p.position()
+	return named(log)
+}
 
 // Checkpoint returns the sequence of the last event that was applied.
 func (p *Projection) Checkpoint() event.Sequence { return event.Sequence(p.applied.Load()) }
@@ -255,11 +263,11 @@ func (p *Projection) commit(log string, apply func(*Tx) (bus.Checkpoint, error))
 		p.rolledBack()
 		return err
 	}
-	if p.config.Committed != nil {
-		p.config.Committed()
-	}
 	if log != "" {
 		p.store.log, p.store.applied, p.store.saved = log, to, to.Sequence
+	}
+	if p.config.Committed != nil {
+		p.config.Committed(named(p.store.log))
 	}
 	p.moveTo(p.store.applied.Sequence)
 	return nil

@@ -58,7 +58,7 @@ func config(b *bustest.Bus, dir string, v *view) projection.Config {
 			return nil
 		},
 		RolledBack: func() { v.pending = nil },
-		Committed: func() {
+		Committed: func(string) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.applied = append(v.applied, v.pending...)
@@ -558,7 +558,7 @@ func TestReadSeesOneState(t *testing.T) {
 	})
 	for range 200 {
 		err := v.Read(t.Context(), func(tx *projection.Tx) error {
-			checkpoint, err := tx.Checkpoint()
+			_, checkpoint, err := tx.Checkpoint()
 			if err != nil {
 				return err
 			}

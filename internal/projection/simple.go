@@ -16,6 +16,14 @@ import (
 // simpleLog stands for the log of a bus that has none. No real log has this id.
 const simpleLog = "-"
 
+// named returns the id of a log, "" if there is none.
+func named(log string) string {
+	if log == simpleLog {
+		return ""
+	}
+	return log
+}
+
 // simplePoll is how often such a bus, which cannot wait, is asked.
 const simplePoll = 10 * time.Second
 

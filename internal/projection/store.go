@@ -119,11 +119,12 @@ func (tx *Tx) Get(query string, args []any, dest ...any) (bool, error) {
 	return err == nil, err
 }
 
-// Checkpoint returns the sequence that the transaction sees applied.
-func (tx *Tx) Checkpoint() (event.Sequence, error) {
+// Checkpoint returns the log that the data is from, "" if that has none or is not
+// known yet, and the sequence of the last event that the data reflects.
+func (tx *Tx) Checkpoint() (log string, sequence event.Sequence, err error) {
 	var n int64
-	_, err := tx.Get("SELECT sequence FROM checkpoint", nil, &n)
-	return event.Sequence(n), err
+	_, err = tx.Get("SELECT log, sequence FROM checkpoint", nil, &log, &n)
+	return named(log), event.Sequence(n), err
 }
 
 // do runs f between begin and COMMIT; an error of f or of the commit takes

@@ -49,10 +49,10 @@ export class Api {
     return read(response, (text) => comment(JSON.parse(text).at(-1))); // the new one comes last
   }
 
-  /** The address of the live stream of what comes after a sequence. */
+  /** The address of the live stream of what comes after a position. */
   async liveURL(after) {
     const { query } = await this.#config();
-    return `${query}/posts/live${after ? `?after=${after}` : ''}`;
+    return `${query}/posts/live${after ? `?after=${encodeURIComponent(after)}` : ''}`;
   }
 
   async #posts(parameters) {
@@ -60,7 +60,7 @@ export class Api {
     return {
       posts: await read(response, (text) => valuesInOrder(text).map(post)),
       next: nextPage(response),
-      sequence: sequence(response.headers.get('Event-Sequence')),
+      sequence: sequence(response.headers.get('Event-Sequence'), response.headers.get('Event-Log')),
     };
   }
 
@@ -129,9 +129,12 @@ function comment({ id, content, status }) {
   return { id, content, status };
 }
 
-/** A sequence as its 20 digits, so that it sorts; '' if there is none. */
-export function sequence(value) {
-  return value ? value.padStart(20, '0') : '';
+/**
+ * A sequence as its 20 digits, so that it sorts, and the log that it is in, as the
+ * ids of the live stream have them; '' if there is none.
+ */
+export function sequence(value, log) {
+  return value ? value.padStart(20, '0') + (log ? `@${log}` : '') : '';
 }
 
 /** The query of the answer's next page, or null. */

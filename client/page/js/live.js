@@ -13,7 +13,9 @@ export class Live {
   #open;
   #receive;
   #show;
-  #after = ''; // the sequence up to which everything is here; '' means: load first
+  // The sequence, and its log, up to which everything is here; '' means: load first.
+  // In another log the server says reset.
+  #after = '';
   #turn = 0; // counts tries, so that an old one cannot meddle with a newer
   #failures = 0;
   #source = null;
