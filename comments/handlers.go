@@ -18,7 +18,6 @@ const (
 	defaultLimit = 100
 	maxLimit     = 1000
 	readLimit    = 2 * time.Second // how long a writer waits to read its own write
-	arrivalLimit = time.Second     // how long to wait for a post or comment that is not yet in this projection
 	replyLimit   = 5 * time.Second // how long to wait for a decision; the bus waits 10 s for the answer
 )
 
@@ -103,7 +102,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 // awaitPost returns when the post is known. If it does not become so in time
 // it is a 404, or a 503 while the bus is away and the log may hold it.
 func (c *comments) awaitPost(ctx context.Context, post string) error {
-	known, err := c.view.Until(ctx, arrivalLimit, func(tx *projection.Tx) (bool, error) {
+	known, err := c.view.Until(ctx, projection.Arrival, func(tx *projection.Tx) (bool, error) {
 		return tx.Get("SELECT 1 FROM posts WHERE id = ? AND known", []any{post}, new(int64))
 	})
 	switch {
@@ -138,7 +137,7 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	var thread []shown
 	var more bool
 	last := query.Get("after") // it may be known to another copy alone yet
-	known, err := c.view.Until(r.Context(), arrivalLimit, func(tx *projection.Tx) (known bool, err error) {
+	known, err := c.view.Until(r.Context(), projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
 		thread, more, known, err = after(tx, post, last, limit)
 		return known, err
 	})

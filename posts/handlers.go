@@ -16,7 +16,6 @@ const (
 	defaultLimit = 100
 	maxLimit     = 1000
 	readLimit    = 2 * time.Second // how long a writer waits to read its own write
-	arrivalLimit = time.Second     // how long to wait for a post that is not yet in this projection
 )
 
 // posts answers the requests.
@@ -87,7 +86,7 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 	var posts []event.Post
 	var more bool
 	before := query.Get("before") // it may be known to another copy alone yet
-	known, err := p.view.Until(r.Context(), arrivalLimit, func(tx *projection.Tx) (known bool, err error) {
+	known, err := p.view.Until(r.Context(), projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
 		posts, more, known, err = page(tx, limit, before)
 		return known, err
 	})

@@ -5,38 +5,29 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"miniblog/internal/event"
 	"miniblog/internal/pagecache"
 	"miniblog/internal/projection"
 	"miniblog/internal/web"
-	"miniblog/internal/wire"
 )
 
 const (
 	firstComments = 50      // that a post carries
 	maxBody       = 1 << 20 // bytes after which a page ends before its limit
-
-	arrivalLimit = time.Second // how long to wait for a post that is not yet in this projection
 )
 
 // render reads and writes a page of posts: an object by id, newest first.
 func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache.Page, error) {
 	header := http.Header{}
 	answer := web.NewObject()
-	known, err := q.view.Until(ctx, arrivalLimit, func(tx *projection.Tx) (known bool, err error) {
+	known, err := q.view.Until(ctx, projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
 		posts, known, err := selected(tx, s)
 		if err != nil || !known { // then nothing is written yet
 			return false, err
 		}
-		log, checkpoint, err := tx.Checkpoint()
-		if err != nil {
+		if err := tx.Describe(header); err != nil {
 			return false, err
-		}
-		header.Set("Event-Sequence", checkpoint.String())
-		if log != "" {
-			header.Set(wire.LogHeader, log)
 		}
 		for i, p := range posts {
 			if i == s.limit || answer.Len() > maxBody {

@@ -217,6 +217,10 @@ func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error
 	}
 }
 
+// Arrival is how long to wait, at most, for what is not in this copy's data but may
+// be in another's already.
+const Arrival = time.Second
+
 // Until waits until holds is true of the data, for as long as limit.
 func (p *Projection) Until(ctx context.Context, limit time.Duration, holds func(*Tx) (bool, error)) (reached bool, err error) {
 	late := time.NewTimer(limit)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
+	"miniblog/internal/wire"
 )
 
 // readers is how many reads may run at once; more of them wait.
@@ -125,6 +127,16 @@ func (tx *Tx) Checkpoint() (log string, sequence event.Sequence, err error) {
 	var n int64
 	_, err = tx.Get("SELECT log, sequence FROM checkpoint", nil, &log, &n)
 	return named(log), event.Sequence(n), err
+}
+
+// Describe says in an answer's header which state of the data it reflects.
+func (tx *Tx) Describe(header http.Header) error {
+	log, sequence, err := tx.Checkpoint()
+	header.Set("Event-Sequence", sequence.String())
+	if log != "" {
+		header.Set(wire.LogHeader, log)
+	}
+	return err
 }
 
 // do runs f between begin and COMMIT; an error of f or of the commit takes

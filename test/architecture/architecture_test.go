@@ -29,7 +29,7 @@ var ours = map[string][]string{
 	"internal/web":        {"internal/fault"},
 	"internal/service":    {"internal/disk", "internal/web"},
 	"internal/bus":        {"internal/event", "internal/fault", "internal/wire"},
-	"internal/projection": {"internal/bus", "internal/disk", "internal/event"},
+	"internal/projection": {"internal/bus", "internal/disk", "internal/event", "internal/fault", "internal/web", "internal/wire"},
 	"internal/reaction":   {"internal/bus", "internal/event", "internal/web", "internal/wire"},
 	"internal/feed":       {"internal/event", "internal/web"},
 	"internal/page":       {"internal/web"},
