@@ -2,6 +2,8 @@ package event
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -158,12 +160,27 @@ func known(name []byte) bool {
 // plain returns how many bytes at the front of b are characters of ASCII that
 // stand within a JSON string as they are.
 func plain(b []byte) int {
-	for i, c := range b {
-		if c < ' ' || c == '"' || c == '\\' || c > '~' {
-			return i
+	at := 0
+	for ; len(b)-at >= 8; at += 8 {
+		if odd := notPlain(binary.LittleEndian.Uint64(b[at:])); odd != 0 {
+			return at + bits.TrailingZeros64(odd)/8
 		}
 	}
-	return len(b)
+	for ; at < len(b); at++ {
+		if c := b[at]; c < ' ' || c == '"' || c == '\\' || c > '~' {
+			break
+		}
+	}
+	return at
+}
+
+// notPlain sets the highest bit of the first byte of eight that plain does not
+// take; of those behind it, it may set some that are plain.
+func notPlain(eight uint64) uint64 {
+	const each = 0x0101010101010101
+	// A byte borrows at its highest bit where it is less than what is subtracted.
+	less := func(x, than uint64) uint64 { return (x - than*each) &^ x }
+	return (eight | less(eight, ' ') | less(eight^'"'*each, 1) | less(eight^'\\'*each, 1) | less(eight^0x7F*each, 1)) & (0x80 * each)
 }
 
 // quoted returns how many bytes of b come before the quote that ends a JSON
@@ -190,6 +207,9 @@ func hasPrefix(b []byte, prefix string) bool {
 
 // skipData skips a JSON value without line breaks at the front of b.
 func skipData(b []byte) (rest []byte, ok bool) {
+	if end := flat(b); end > 0 {
+		return b[end:], true
+	}
 	s := skippers.Get().(*skipper)
 	defer skippers.Put(s)
 	s.buffer = *bytes.NewBuffer(b)
@@ -199,6 +219,40 @@ func skipData(b []byte) (rest []byte, ok bool) {
 		return nil, false
 	}
 	return b[len(value):], true
+}
+
+// flat returns the length of the object at the front of b if it is like the data
+// of the blog's own events, without white space, its values and its few different
+// names strings of plain ASCII; else 0. To check it so takes a third of the time.
+func flat(b []byte) (length int) {
+	var names [4][]byte
+	at := 0
+	for n := range names {
+		if at+1 >= len(b) || b[at] != "{,,,"[n] || b[at+1] != '"' {
+			return 0
+		}
+		name := b[at+2:]
+		name = name[:plain(name)]
+		for _, other := range names[:n] {
+			if string(name) == string(other) {
+				return 0
+			}
+		}
+		names[n] = name
+		at += 2 + len(name)
+		if !hasPrefix(b[at:], `":"`) {
+			return 0
+		}
+		at += len(`":"`)
+		at += plain(b[at:])
+		if at+1 >= len(b) || b[at] != '"' {
+			return 0
+		}
+		if at++; b[at] == '}' {
+			return at + 1
+		}
+	}
+	return 0
 }
 
 // deeper tells whether valid JSON has more than the given levels.
