@@ -63,7 +63,7 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 		err = web.Unavailable(time.Second, nil, "The comment of this Idempotency-Key is not known here yet. Try again in a moment.")
 	}
 	if err == nil && !receipt.Duplicate {
-		slog.Info("comment created", "comment", comment.ID, "post", post, "event", e.ID, "sequence", receipt.Sequence.String())
+		slog.InfoContext(r.Context(), "comment created", "comment", comment.ID, "post", post, "event", e.ID, "sequence", receipt.Sequence.String())
 	}
 	return err
 }
@@ -178,7 +178,7 @@ func (c *comments) react(ctx context.Context, cause *event.Event, comment event.
 		return nil, &fault.Fault{Kind: fault.Unavailable, Detail: "The decision is not yet in this copy's projection. Deliver it again."}
 	}
 	if sequence > 0 && sequence != cause.Sequence || sequence == 0 && status != comment.Status {
-		slog.Info("the comment was decided before; this decision changes nothing", "comment", comment.ID, "event", cause.ID, "sequence", cause.Sequence.String())
+		slog.InfoContext(ctx, "the comment was decided before; this decision changes nothing", "comment", comment.ID, "event", cause.ID, "sequence", cause.Sequence.String())
 		return nil, nil
 	}
 	e := event.Reaction(*cause, "/comments", event.CommentUpdated, comment.PostID, comment)

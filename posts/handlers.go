@@ -57,7 +57,7 @@ func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
 			return web.Unavailable(time.Second, nil, "The post of this Idempotency-Key is not known here yet. Try again in a moment.")
 		}
 	} else {
-		slog.Info("post created", "post", post.ID, "event", e.ID, "sequence", receipt.Sequence.String())
+		slog.InfoContext(r.Context(), "post created", "post", post.ID, "event", e.ID, "sequence", receipt.Sequence.String())
 	}
 	return web.WriteJSON(w, http.StatusCreated, post)
 }

@@ -33,10 +33,10 @@ type arrival struct {
 
 // change is what one event changed: a post, or the status of a comment.
 type change struct {
-	sequence event.Sequence
-	post     event.Post
-	comment  *arrival // nil for a post
-	status   event.Status
+	by      *event.Event
+	post    event.Post
+	comment *arrival // nil for a post
+	status  event.Status
 }
 
 // types are the types of event that apply uses.
@@ -64,7 +64,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 			if err := q.threads.addPost(tx, post); err != nil {
 				return err
 			}
-			changes = append(changes, change{sequence: e.Sequence, post: post})
+			changes = append(changes, change{by: e, post: post})
 		case event.CommentCreated, event.CommentUpdated:
 			comment, err := e.Comment()
 			if err != nil {
@@ -83,7 +83,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 			} else if comment.Status.Decided() {
 				a.Status, a.Content = comment.Status, comment.Content
 			}
-			changes = append(changes, change{sequence: e.Sequence, comment: a, status: comment.Status})
+			changes = append(changes, change{by: e, comment: a, status: comment.Status})
 		}
 	}
 	for _, a := range arrivals {
@@ -94,9 +94,9 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	for _, c := range changes {
 		switch a := c.comment; {
 		case a == nil:
-			q.news.Add(c.sequence, "post", c.post)
+			q.news.Add(c.by, "post", c.post)
 		case c.status.Decided() || !a.known: // a comment that was known is not new
-			q.news.Add(c.sequence, "comment", event.Comment{ID: a.ID, PostID: a.PostID, Status: c.status, Content: c.status.Readable(a.Content)})
+			q.news.Add(c.by, "comment", event.Comment{ID: a.ID, PostID: a.PostID, Status: c.status, Content: c.status.Readable(a.Content)})
 		}
 	}
 	return nil

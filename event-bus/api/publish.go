@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"mime"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
+	"miniblog/internal/trace"
 	"miniblog/internal/web"
 	"miniblog/internal/wire"
 )
@@ -71,12 +73,24 @@ func (a *API) allowed(line event.Line) error {
 
 // append stores the events of a request that arrived at a time. Its errors are problems.
 func (a *API) append(r *http.Request, lines []event.Line, arrived time.Time) ([]eventlog.Position, error) {
-	positions, err := a.log.Append(r.Context(), lines)
+	positions, err := appendTo(r.Context(), a.log, lines)
 	if err != nil {
 		return nil, refused(err)
 	}
 	a.activity.Stored(positions, arrived, r)
 	return positions, nil
+}
+
+// appendTo appends lines to log.
+func appendTo(ctx context.Context, log Log, lines []event.Line) ([]eventlog.Position, error) {
+	ctx, span := trace.Append(ctx, lines)
+	positions, err := log.Append(ctx, lines)
+	if len(positions) == 0 {
+		span.End(err)
+	} else {
+		span.Stored(positions[0].Sequence, err)
+	}
+	return positions, err
 }
 
 // publishBatch stores an array of events, all or none.

@@ -23,7 +23,7 @@ func ReplyPublisher(log Log, recorder *activity.Recorder) func(context.Context, 
 		if err != nil {
 			return badReply(err)
 		}
-		positions, err := log.Append(ctx, lines)
+		positions, err := appendTo(ctx, log, lines)
 		recorder.Replied(positions, arrived)
 		return err
 	}

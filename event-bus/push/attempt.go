@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"miniblog/internal/trace"
 )
 
 // verdict is what an attempt to deliver an event came to.
@@ -40,9 +42,10 @@ type outcome struct {
 // endpoint is where the events of one subscriber are POSTed to. Several
 // goroutines may use it at once.
 type endpoint struct {
-	transport *http.Transport
-	request   *http.Request // what all requests have in common
-	timeout   time.Duration // of one attempt
+	subscriber, shownURL string // for people: without the password
+	transport            *http.Transport
+	request              *http.Request // what all requests have in common
+	timeout              time.Duration // of one attempt
 
 	publish    func(context.Context, Reply) error // nil: answers are no replies
 	replies    []string
@@ -77,6 +80,7 @@ func newEndpoint(sub Subscriber, publish func(context.Context, Reply) error) (*e
 		request.SetBasicAuth(user.Username(), password)
 	}
 	return &endpoint{
+		subscriber: sub.Name, shownURL: withoutPassword(url),
 		transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: lanesAtOnce,
@@ -89,9 +93,21 @@ func newEndpoint(sub Subscriber, publish func(context.Context, Reply) error) (*e
 	}, nil
 }
 
-// deliver POSTs one event and blocks until it is answered, e.timeout at most, and
+// deliver is attempt, with a span.
+func (e *endpoint) deliver(ctx context.Context, d *delivery) outcome {
+	ctx, span := trace.Push(ctx, e.subscriber, e.shownURL, d.attempts+1, d.line)
+	o := e.attempt(ctx, d)
+	if o.verdict == delivered {
+		span.Pushed(o.status, "", "")
+	} else {
+		span.Pushed(o.status, outcomes[o.verdict], o.answer)
+	}
+	return o
+}
+
+// attempt POSTs one event and blocks until it is answered, e.timeout at most, and
 // until its reply is stored.
-func (e *endpoint) deliver(attempt context.Context, d *delivery) outcome {
+func (e *endpoint) attempt(attempt context.Context, d *delivery) outcome {
 	ctx, cancel := context.WithTimeout(attempt, e.timeout)
 	defer cancel()
 	response, err := e.transport.RoundTrip(e.requestFor(ctx, d))
@@ -126,6 +142,7 @@ func (e *endpoint) requestFor(ctx context.Context, d *delivery) *http.Request {
 	request, line := e.request.WithContext(ctx), d.line
 	request.Header = maps.Clone(request.Header)
 	request.Header["Idempotency-Key"] = []string{d.id}
+	trace.Inject(ctx, request.Header)
 	request.ContentLength = int64(len(line))
 	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(line)), nil }
 	request.Body, _ = request.GetBody()

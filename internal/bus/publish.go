@@ -15,6 +15,7 @@ import (
 
 	"miniblog/internal/event"
 	"miniblog/internal/fault"
+	"miniblog/internal/trace"
 	"miniblog/internal/wire"
 )
 
@@ -53,12 +54,19 @@ type Receipt struct {
 // Events that are published while others are on their way wait for those and
 // then go together, in one batch: one request and one write to disk for all.
 func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
+	ctx, e, span := trace.Publish(ctx, e)
+	receipt, err := c.publish(ctx, e, span)
+	span.Stored(receipt.Sequence, err)
+	return receipt, err
+}
+
+func (c *Client) publish(ctx context.Context, e event.Event, span *trace.Span) (Receipt, error) {
 	e.Sequence = 0
 	line, err := event.NewLine(&e) // which our bus takes as it is
 	if err != nil {
 		return Receipt{}, fmt.Errorf("encoding event %s: %w", e.ID, err)
 	}
-	p := &publication{body: line.Text(), deadline: time.Now().Add(publishBudget), done: make(chan struct{})}
+	p := &publication{body: line.Text(), deadline: time.Now().Add(publishBudget), done: make(chan struct{}), span: span}
 	p.receipt.ID = e.ID
 	if c.outbox.add(p) {
 		go c.send(context.WithoutCancel(ctx))
@@ -79,6 +87,7 @@ func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
 type publication struct {
 	body     []byte
 	deadline time.Time
+	span     *trace.Span // nil unless traces are recorded
 	receipt  Receipt
 	err      error
 	done     chan struct{}
@@ -209,6 +218,25 @@ func (c *Client) attempt(ctx context.Context, batch []*publication) error {
 	left := time.Until(batch[0].deadline)
 	ctx, cancel := context.WithTimeout(ctx, min(max(left, shortestAttempt), longestAttempt))
 	defer cancel()
+	ctx, span := c.traceRequest(ctx, batch)
+	err := c.sendBatch(ctx, batch)
+	span.End(err)
+	return err
+}
+
+// traceRequest starts the span of the request that carries batch.
+func (c *Client) traceRequest(ctx context.Context, batch []*publication) (context.Context, *trace.Span) {
+	if !trace.On() {
+		return ctx, nil
+	}
+	spans := make([]*trace.Span, len(batch))
+	for i, p := range batch {
+		spans[i] = p.span
+	}
+	return trace.Request(ctx, http.MethodPost, c.base+"/events", spans)
+}
+
+func (c *Client) sendBatch(ctx context.Context, batch []*publication) error {
 	if len(batch) == 1 {
 		return c.attemptOne(ctx, batch[0])
 	}
@@ -260,6 +288,7 @@ func (c *Client) post(ctx context.Context, contentType string, body []byte, answ
 	}
 	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Content-Type", contentType)
+	trace.Inject(ctx, req.Header)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err

@@ -189,6 +189,11 @@ func (l Line) Time() []byte { return l.value(timestamp) }
 // Subject returns the event's subject, nothing if it has none.
 func (l Line) Subject() []byte { return l.value(subject) }
 
+// Trace returns the W3C trace context that the event carries, "" if none.
+func (l Line) Trace() (parent, state string) {
+	return string(l.value(traceparent)), string(l.value(tracestate))
+}
+
 // value returns the value of a string.
 func (l *Line) value(m int) []byte {
 	from, end := uint32(headStart), l.ends[m]

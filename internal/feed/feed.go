@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/event"
+	"miniblog/internal/trace"
 )
 
 // What a feed keeps, for readers that come back.
@@ -23,7 +24,8 @@ const (
 // change is something that readers should know.
 type change struct {
 	sequence event.Sequence
-	text     []byte // as it is sent
+	text     []byte      // as it is sent
+	span     *trace.Span // ends when the first reader has it
 }
 
 // newChange returns a change called name, made by the event at sequence in log:
@@ -43,7 +45,7 @@ func newChange(sequence event.Sequence, log, name string, data any) change {
 		panic("feed: " + name + " does not encode: " + err.Error())
 	}
 	text = append(append(append(text, "event: "...), name...), "\ndata: "...)
-	return change{sequence, append(append(text, value...), "\n\n"...)}
+	return change{sequence: sequence, text: append(append(text, value...), "\n\n"...)}
 }
 
 // Batch collects changes until they are published, as many as a feed keeps. The
@@ -59,15 +61,16 @@ type pending struct {
 	sequence event.Sequence
 	name     string
 	data     any
+	mark     *trace.Mark // of the event
 }
 
-// Add adds a change called name, made by the event at sequence: zero if it had
-// none. data must encode as JSON.
-func (b *Batch) Add(sequence event.Sequence, name string, data any) {
+// Add adds a change called name, made by e, which may have no sequence. data must
+// encode as JSON.
+func (b *Batch) Add(e *event.Event, name string, data any) {
 	if len(b.changes) == 2*maxChanges {
 		b.trim()
 	}
-	b.changes = append(b.changes, pending{sequence, name, data})
+	b.changes = append(b.changes, pending{e.Sequence, name, data, trace.MarkOf(e)})
 }
 
 // trim keeps the newest changes.
@@ -91,6 +94,7 @@ func (b *Batch) Clear() { b.changes, b.dropped = nil, 0 }
 //   - floor is the sequence from which on none is missing.
 //   - resets counts how often everything became void.
 //   - log is the one that the changes are from; "" if it is not known, or there is none.
+//   - readers are the connections that wait for changes.
 type Feed struct {
 	mu      sync.Mutex
 	log     string
@@ -99,6 +103,7 @@ type Feed struct {
 	end     uint64
 	floor   event.Sequence
 	resets  int
+	readers int
 	changed chan struct{} // closed at the next change
 }
 
@@ -124,7 +129,10 @@ func (f *Feed) Publish(log string, b *Batch) {
 	if b.dropped > 0 {
 		f.voidLocked(b.dropped)
 	}
-	for _, c := range changes {
+	for i, c := range changes {
+		if f.readers > 0 { // else it is shown to nobody
+			c.span = b.changes[i].mark.Show()
+		}
 		f.recent = append(f.recent, c)
 		f.bytes += len(c.text)
 		f.end++
@@ -152,7 +160,7 @@ func (f *Feed) voidLocked(floor event.Sequence) {
 
 func (f *Feed) forgetLocked() {
 	oldest := f.recent[0]
-	f.recent[0].text = nil // the array outlives it
+	f.recent[0] = change{} // the array outlives it
 	f.recent = f.recent[1:]
 	f.bytes -= len(oldest.text)
 	f.floor = max(f.floor, oldest.sequence)

@@ -67,7 +67,7 @@ func read(t *testing.T, url string) (next func() string) {
 func changes(from, to int, data string) *Batch {
 	var b Batch
 	for i := from; i <= to; i++ {
-		b.Add(event.Sequence(i), fmt.Sprint("e", i), data)
+		b.Add(&event.Event{Sequence: event.Sequence(i)}, fmt.Sprint("e", i), data)
 	}
 	return &b
 }

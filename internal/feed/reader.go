@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/internal/trace"
 	"miniblog/internal/web"
 )
 
@@ -62,6 +63,7 @@ type reader struct {
 	log        string         // of after; "" if it has not said
 	next       uint64         // number of the change to send next
 	resets     int            // of the feed, when the reader began
+	spans      []*trace.Span  // of the changes that are being sent
 }
 
 var alive = []byte(": alive\n\n")
@@ -75,6 +77,7 @@ const sliceBytes = 64 << 10
 // slow that changes it has not seen are forgotten.
 func (r *reader) run(ctx context.Context, out *web.Stream, text []byte) {
 	texts := [][]byte{text}
+	defer r.feed.join()()
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	lag := time.NewTimer(lagLimit)
@@ -88,6 +91,10 @@ func (r *reader) run(ctx context.Context, out *web.Stream, text []byte) {
 		if out.Flush() != nil {
 			return
 		}
+		for _, span := range r.spans {
+			span.End(nil)
+		}
+		r.spans = r.spans[:0]
 		var changed <-chan struct{}
 		var inTime bool
 		if texts, changed, inTime = r.take(texts[:0]); !inTime {
@@ -107,6 +114,18 @@ func (r *reader) run(ctx context.Context, out *web.Stream, text []byte) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// join counts a reader until it leaves.
+func (f *Feed) join() (leave func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readers++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.readers--
 	}
 }
 
@@ -178,6 +197,9 @@ func (r *reader) take(texts [][]byte) (_ [][]byte, changed <-chan struct{}, inTi
 			break
 		}
 		texts = append(texts, c.text)
+		if c.span != nil {
+			r.spans = append(r.spans, c.span)
+		}
 	}
 	return texts, r.feed.changed, true
 }

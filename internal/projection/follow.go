@@ -11,6 +11,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
+	"miniblog/internal/trace"
 )
 
 const (
@@ -257,6 +258,10 @@ func (f *follower) apply(next nextSlice, log string) (more bool, trouble string,
 		p.pass(log, to)
 		return more, busTrouble, fetchErr
 	}
+	var traced *trace.Batch
+	if p.ready.Load() { // history was traced when it was news
+		traced = trace.NewBatch()
+	}
 	err = p.commit(log, func(tx *Tx) (bus.Checkpoint, error) {
 		for applied := 0; more && fetchErr == nil; events, fetchErr, more = next() {
 			if err := pass(); err != nil {
@@ -265,12 +270,14 @@ func (f *follower) apply(next nextSlice, log string) (more bool, trouble string,
 			if err := p.config.Apply(tx, events); err != nil {
 				return to, err
 			}
+			traced.Add(events, p.config.Types)
 			if applied += len(events); applied >= txEvents {
 				break
 			}
 		}
 		return to, nil
 	})
+	traced.End(err)
 	if err != nil {
 		return false, diskTrouble, err
 	}
@@ -296,7 +303,11 @@ func (f *follower) applyFollowed(log string, from bus.Checkpoint, events []event
 		}
 		return nil
 	}
-	return p.commit(log, func(tx *Tx) (bus.Checkpoint, error) { return to, p.config.Apply(tx, events) })
+	traced := trace.NewBatch()
+	traced.Add(events, p.config.Types)
+	err := p.commit(log, func(tx *Tx) (bus.Checkpoint, error) { return to, p.config.Apply(tx, events) })
+	traced.End(err)
+	return err
 }
 
 func (f *follower) renew(reason error) error {

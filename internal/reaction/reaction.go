@@ -18,6 +18,7 @@ import (
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
+	"miniblog/internal/trace"
 	"miniblog/internal/web"
 	"miniblog/internal/wire"
 )
@@ -44,6 +45,14 @@ func (rc Receiver) Receive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	ctx, span := trace.Process(r.Context(), &e)
+	err = rc.process(w, r.WithContext(ctx), e)
+	span.End(err)
+	return err
+}
+
+// process answers for an event that was read.
+func (rc Receiver) process(w http.ResponseWriter, r *http.Request, e event.Event) error {
 	if rc.RefuseByHand && e.Sequence == 0 {
 		return web.NewProblem(http.StatusForbidden, "This service takes events from its event bus alone, and this one has no sequence: publish it at the event bus, or set EVENTS_BY_HAND=accept.")
 	}
@@ -65,14 +74,15 @@ func (rc Receiver) Receive(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		slog.Info("reaction published", "cause", e.ID, "event", reply.ID, "type", reply.Type, "sequence", receipt.Sequence.String())
+		slog.InfoContext(r.Context(), "reaction published", "cause", e.ID, "event", reply.ID, "type", reply.Type, "sequence", receipt.Sequence.String())
 		return web.WriteJSON(w, http.StatusOK, struct{}{})
 	}
-	line, err := event.NewLine(reply)
+	answer := trace.Create(r.Context(), *reply)
+	line, err := event.NewLine(&answer)
 	if err != nil {
 		return err
 	}
-	slog.Info("reaction answered", "cause", e.ID, "sequence", e.Sequence.String(), "event", reply.ID, "type", reply.Type)
+	slog.InfoContext(r.Context(), "reaction answered", "cause", e.ID, "sequence", e.Sequence.String(), "event", reply.ID, "type", reply.Type)
 	web.WriteBody(w, http.StatusOK, wire.Event, line.Text())
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"miniblog/internal/trace"
 	"miniblog/internal/web"
 )
 
@@ -31,7 +32,11 @@ type server struct {
 func newServer(svc *Service, addrs addresses, log *slog.Logger) *server {
 	s := &server{service: svc, log: log}
 	public, admin := http.NewServeMux(), http.NewServeMux()
-	routes := addRoutes(public, svc.Routes)
+	own := make(map[string]http.Handler, len(svc.Routes))
+	for pattern, handler := range svc.Routes {
+		own[pattern] = trace.Route(pattern, handler)
+	}
+	routes := addRoutes(public, own)
 	if addrs.admin == "" {
 		routes = append(routes, addRoutes(public, s.adminRoutes(isLoopback(addrs.public)))...)
 	} else {
@@ -45,7 +50,7 @@ func newServer(svc *Service, addrs addresses, log *slog.Logger) *server {
 }
 
 // addRoutes adds routes to mux and returns their patterns.
-func addRoutes[H http.Handler](mux *http.ServeMux, routes map[string]H) []string {
+func addRoutes(mux *http.ServeMux, routes map[string]http.Handler) []string {
 	for pattern, handler := range routes {
 		mux.Handle(pattern, handler)
 	}

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"miniblog/internal/trace"
+	"miniblog/internal/trace/otlp"
 	"miniblog/internal/web"
 )
 
@@ -93,12 +95,18 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 	env := NewEnv(lookup)
 	log := env.logger(name, os.Stderr)
 	slog.SetDefault(log)
+	stopTraces, traced, traceErr := otlp.Start(name, env.String)
+	defer stopTraces()
+	if traced {
+		log = slog.New(trace.LogHandler(log.Handler()))
+		slog.SetDefault(log)
+	}
 	addrs := env.addresses(defaultAddr)
 
 	running, stopStreams := context.WithCancel(ctx)
 	defer stopStreams()
 	svc, err := open(running, env)
-	if err = errors.Join(env.Err(), err); err != nil {
+	if err = errors.Join(env.Err(), traceErr, err); err != nil {
 		return err
 	}
 	if svc.Close != nil {

@@ -32,7 +32,7 @@ func AllowOrigins(origins []string) func(http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost},
-		AllowedHeaders: []string{"Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"},
+		AllowedHeaders: []string{"Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "traceparent", "tracestate"},
 		ExposedHeaders: []string{"ETag", "Event-Log", "Event-Sequence", "Event-Sequence-Last", "Link", "Retry-After"},
 		MaxAge:         600,
 	}).Handler
@@ -89,10 +89,7 @@ func Observe(next http.Handler) http.Handler {
 				}
 				WriteProblem(a, NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why."))
 			}
-			if a.status == 0 {
-				a.status = http.StatusOK // what the server sends for a handler that sent nothing
-			}
-			requestSeconds.WithLabelValues(r.Pattern, strconv.Itoa(a.status)).Observe(time.Since(start).Seconds())
+			requestSeconds.WithLabelValues(r.Pattern, strconv.Itoa(a.Status())).Observe(time.Since(start).Seconds())
 		}()
 		next.ServeHTTP(a, r)
 	})
@@ -105,6 +102,15 @@ type answer struct {
 	request  *http.Request
 	status   int
 	replaced bool // the mux's plain text was replaced by a problem
+}
+
+// Status returns the answer's status: what the server sends for a handler that
+// sent nothing is 200.
+func (a *answer) Status() int {
+	if a.status == 0 {
+		return http.StatusOK
+	}
+	return a.status
 }
 
 // WriteHeader implements http.ResponseWriter.

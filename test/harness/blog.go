@@ -24,6 +24,7 @@ type Subscriber struct {
 	Types   []string `json:"types,omitempty"`
 	From    string   `json:"from,omitempty"`
 	Timeout string   `json:"timeout,omitempty"`
+	Replies []string `json:"replies,omitempty"`
 }
 
 // Service is the copies of one program, and where callers reach them.
