@@ -4,17 +4,20 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"miniblog/event-bus/api"
 	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/push"
 	"miniblog/internal/service"
 )
 
 // openedLog is the log that this process serves.
 type openedLog struct {
 	owner
-	local *eventlog.Log // what is read
+	local  *eventlog.Log // what is read
+	owners push.Owners   // who of several copies delivers to which subscriber; nil: this one
 }
 
 // owner is an eventlog.Log, or the cluster.Log around one.
@@ -40,13 +43,13 @@ func logConfig(env *service.Env) cluster.Config {
 func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
 	if config.Servers == "" {
 		log, err := eventlog.Open(config.Dir, eventlog.Options{Logger: slog.Default()})
-		return &openedLog{alone{log}, log}, err
+		return &openedLog{alone{log}, log, nil}, err
 	}
 	log, err := cluster.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	return &openedLog{log, log.Log}, nil
+	return &openedLog{log, log.Log, log.Owners(thisCopy(), cluster.Lease)}, nil
 }
 
 // mayServe says why the log in a folder must not be published to: what is added
@@ -56,6 +59,15 @@ func mayServe(config cluster.Config) error {
 		return fmt.Errorf("it is a copy of a cluster's log: set NATS_URL, or make a log of one machine of it with \"DATA_DIR=%s event-bus export DIR\"", config.Dir)
 	}
 	return nil
+}
+
+// thisCopy names this process to people, as services name themselves.
+func thisCopy() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unnamed"
+	}
+	return fmt.Sprintf("%.40s:%d", host, os.Getpid())
 }
 
 // alone is a log without other copies: it is ready once it is open.

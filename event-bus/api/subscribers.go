@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -51,6 +52,8 @@ func subscriberProblem(err error) error {
 	switch {
 	case errors.Is(err, push.ErrUnknown):
 		return web.NewProblem(http.StatusNotFound, "There is no subscriber with this name. GET /subscribers lists them.")
+	case errors.Is(err, push.ErrNoOwner):
+		return web.Unavailable(time.Second, err, "No copy of the event bus delivers to this subscriber at the moment. Try again soon.")
 	case errors.Is(err, push.ErrNoLetter):
 		return web.NewProblem(http.StatusNotFound, "This event is no dead letter of the subscriber. It may have been delivered meanwhile.")
 	case errors.Is(err, push.ErrAskedToStop):

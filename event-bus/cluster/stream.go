@@ -75,7 +75,7 @@ func (l *Log) findStream(ctx context.Context, begin bool) (id string, err error)
 // makeStream makes the stream of the log with that id. Whoever comes second
 // gets the first one's.
 func (l *Log) makeStream(ctx context.Context, id string) (jetstream.Stream, error) {
-	limit, err := l.room(ctx)
+	limit, err := l.room(ctx, 8) // push has one tenth
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +91,10 @@ func (l *Log) makeStream(ctx context.Context, id string) (jetstream.Stream, erro
 	return stream, err
 }
 
-// room returns how large the stream may be, in bytes. A server whose disk is full
-// switches JetStream off, and an account that is full stores nothing at all: the
-// stream must be full before. The rest is for what push keeps.
-func (l *Log) room(ctx context.Context) (int64, error) {
+// room returns so many tenths of the room that there is, in bytes; -1 is no limit.
+// A server whose disk is full switches JetStream off, and an account that is full
+// stores nothing at all: our streams must be full before.
+func (l *Log) room(ctx context.Context, tenths int64) (int64, error) {
 	servers, err := l.servers(ctx)
 	if err != nil {
 		return 0, err
@@ -115,7 +115,7 @@ func (l *Log) room(ctx context.Context) (int64, error) {
 	if least == math.MaxInt64 {
 		return -1, nil
 	}
-	return least / 10 * 8, nil
+	return least / 10 * tenths, nil
 }
 
 // serversSubject asks all servers how JetStream is configured. It is the system

@@ -1,10 +1,14 @@
 package push
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 )
 
@@ -26,6 +30,34 @@ type Redelivery struct {
 	GivenUp   int            `json:"givenUp"`   // again
 	Waiting   int            `json:"waiting"`   // for their turn, or for the subscriber
 	State     string         `json:"state"`     // of the subscriber
+}
+
+// redeliverWait is how long an answer waits for what becomes of the letters.
+const redeliverWait = 2 * time.Second
+
+// redeliverAndWait begins a redelivery and returns what becomes of it while
+// somebody waits.
+func (d *dispatcher) redeliverAndWait(ctx context.Context, s Selection, dryRun bool) (result Redelivery, err error) {
+	var r *redelivery
+	look := func() { result, result.State = r.Redelivery, d.status().State }
+	doErr := d.do(ctx, func() {
+		if r, err = d.redeliver(s, dryRun); err == nil {
+			look()
+		}
+	})
+	if err = cmp.Or(doErr, err); err != nil {
+		return Redelivery{}, err
+	}
+	limit := time.NewTimer(redeliverWait)
+	defer limit.Stop()
+	select {
+	case <-r.done:
+	case <-limit.C:
+	case <-ctx.Done():
+	case <-d.over:
+	}
+	d.do(ctx, look) // if that fails, the answer is what was known before
+	return result, nil
 }
 
 // redelivery is a selection of dead letters on its way.
@@ -109,7 +141,7 @@ func (d *dispatcher) readAgain() {
 				r.settle(true)
 				continue
 			}
-			letter, err := d.store.letter(q)
+			letter, err := d.letter(q)
 			line, ok := event.ReadLine(letter.Event)
 			if err != nil || !ok {
 				d.logger.Error("a dead letter cannot be delivered again", "sequence", q, "error", err)
@@ -152,15 +184,34 @@ func (d *dispatcher) noLetter(del *delivery) {
 	if !d.letters.has(q) {
 		return
 	}
-	if letter, err := d.store.letter(q); err == nil && letter.ID != del.id {
+	if letter, err := d.letter(q); err == nil && letter.ID != del.id {
 		return
 	}
-	if err := d.store.remove(q); err != nil {
+	if err := d.store.Remove(q); err != nil {
 		d.logger.Error("a dead letter was delivered and could not be removed: it may be delivered again", "sequence", q, "error", err)
 		return
 	}
 	d.letters.remove(q)
 	d.logger.Info("a dead letter was delivered", "sequence", q)
+}
+
+// letter returns a dead letter with its event.
+func (d *dispatcher) letter(q event.Sequence) (DeadLetter, error) {
+	letter, err := d.store.Letter(q)
+	if err == nil {
+		err = complete(d.config.Log, &letter)
+	}
+	return letter, err
+}
+
+// complete reads the event of a dead letter from the log, if it is not there.
+func complete(log *eventlog.Log, letter *DeadLetter) error {
+	if letter.Event != nil {
+		return nil
+	}
+	line, err := lineAt(log, letter.Sequence)
+	letter.Event = line
+	return err
 }
 
 // pageBytes is how large a page of dead letters may become, but for its last
@@ -175,7 +226,7 @@ func (d *dispatcher) page(after event.Sequence, reason string, limit int) (page 
 		if len(page) == limit || size >= pageBytes {
 			return page, true, nil
 		}
-		letter, err := d.store.letter(q)
+		letter, err := d.letter(q)
 		if err != nil {
 			return nil, false, fmt.Errorf("reading the dead letters of subscriber %s: %w", d.sub.Name, err)
 		}
@@ -190,7 +241,7 @@ func (d *dispatcher) page(after event.Sequence, reason string, limit int) (page 
 func (d *dispatcher) newestLetters() []DeadLetter {
 	l := &d.letters
 	for len(l.newest) < min(listed, len(l.heads)) {
-		letter, err := d.store.letter(l.heads[len(l.heads)-len(l.newest)-1].sequence)
+		letter, err := d.letter(l.heads[len(l.heads)-len(l.newest)-1].sequence)
 		if err != nil {
 			d.logger.Error("a dead letter cannot be read", "error", err)
 			break
@@ -198,5 +249,5 @@ func (d *dispatcher) newestLetters() []DeadLetter {
 		letter.Event = nil
 		l.newest = slices.Insert(l.newest, 0, letter)
 	}
-	return slices.Clone(l.newest)
+	return append([]DeadLetter{}, l.newest...)
 }

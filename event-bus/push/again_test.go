@@ -286,30 +286,30 @@ func TestNewestAttemptsAreKept(t *testing.T) {
 func TestFileOfDeadLettersShrinks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := newStore(dir, "a")
-	if err := s.save(Position{}); err != nil {
+	s := newFileStore(dir, "a")
+	if err := s.Save(Position{}); err != nil {
 		t.Fatal(err)
 	}
 	letter := func(q event.Sequence) DeadLetter {
 		return DeadLetter{Sequence: q, ID: fmt.Sprint(q), Event: []byte(`"` + strings.Repeat("x", 100<<10) + `"`)}
 	}
 	for q := event.Sequence(1); q <= 40; q++ {
-		if err := s.add(letter(q % 4)); err != nil { // each many times
+		if err := s.Add(letter(q % 4)); err != nil { // each many times
 			t.Fatal(err)
 		}
 	}
-	if err := s.remove(3); err != nil {
+	if err := s.Remove(3); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(s.path(lettersSuffix)); err != nil || info.Size() > 310<<10 {
 		t.Errorf("three dead letters of 100 KiB take %d bytes, %v", info.Size(), err)
 	}
 	for _, q := range []event.Sequence{0, 1, 2} {
-		for _, s := range []*store{s, newStore(dir, "a")} {
-			if _, _, err := s.load(ignore); err != nil {
+		for _, s := range []*fileStore{s, newFileStore(dir, "a")} {
+			if _, _, err := s.Load(ignore); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s.letter(q); err != nil || len(got.Event) != 100<<10+2 {
+			if got, err := s.Letter(q); err != nil || len(got.Event) != 100<<10+2 {
 				t.Errorf("letter %d is %d bytes, %v", q, len(got.Event), err)
 			}
 		}

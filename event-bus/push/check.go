@@ -2,8 +2,10 @@ package push
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
+	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 )
 
@@ -40,18 +42,28 @@ func (d *dispatcher) lastDelivered() *delivery {
 	if sequence == 0 {
 		return nil
 	}
-	reader := d.config.Log.Reader(sequence - 1)
-	defer reader.Close()
-	b, err := reader.Next()
-	if err == nil {
-		for text := range b.Lines() {
-			line, ok := event.ReadLine(text)
-			if !ok || line.Sequence() != sequence || !d.sub.wants(string(line.Type())) {
-				break
-			}
-			return &delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), check: true}
+	if text, err := lineAt(d.config.Log, sequence); err == nil {
+		if line, ok := event.ReadLine(text); ok && d.sub.wants(string(line.Type())) {
+			return &delivery{sequence: line.Sequence(), id: string(line.ID()), line: text, check: true}
 		}
 	}
 	d.position.LastDelivered, d.taken = 0, nil
 	return nil
+}
+
+// lineAt returns the line of the log with a sequence.
+func lineAt(log *eventlog.Log, q event.Sequence) ([]byte, error) {
+	reader := log.Reader(q - 1)
+	defer reader.Close()
+	b, err := reader.Next()
+	if err != nil {
+		return nil, err
+	}
+	for text := range b.Lines() {
+		if line, ok := event.ReadLine(text); ok && line.Sequence() == q {
+			return bytes.Clone(text), nil
+		}
+		break
+	}
+	return nil, fmt.Errorf("event %d is not in the log", q)
 }

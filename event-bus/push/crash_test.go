@@ -72,11 +72,11 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
 		disk.Note(noteTaken{e.Sequence})
 	})
 	config := Config{Log: log, Dir: t.TempDir(), Logger: quiet, FirstBackoff: time.Millisecond, MostBackoff: time.Millisecond, Attempts: 20}
-	d, err := newDispatcher(config, r.subscriber("all"))
+	d, err := newDispatcher(config, r.subscriber("all"), forEver(newFileStore(config.Dir, "all")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.store = &store{folder: disk, name: "all", places: map[event.Sequence]place{}}
+	d.store = &fileStore{folder: disk, name: "all", places: map[event.Sequence]place{}}
 	if faulty {
 		disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 			if random.IntN(12) > 0 {
@@ -89,7 +89,7 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
 			return fault
 		})
 	}
-	p := &Pusher{dispatchers: []*dispatcher{d}, stopped: make(chan struct{})}
+	p := &Pusher{seats: []*seat{{sub: d.sub, dispatcher: d}}, stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx) }()
@@ -97,7 +97,7 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
 	for range 12 {
 		last = publish(t, log, subjects(5, 3)...)
 		waitFor(t, "the deliveries", func() (err error) {
-			doErr := p.do(ctx, d, func() {
+			doErr := d.do(ctx, func() {
 				d.save()
 				if d.saved == d.position {
 					disk.Note(noteSaved{d.saved.Cursor})
@@ -125,9 +125,9 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
 
 // keptBy compares what is on a disk with what was promised.
 func keptBy(disk *crashdisk.Disk, taken []event.Sequence, saved event.Sequence) error {
-	s := &store{folder: disk, name: "all", places: map[event.Sequence]place{}}
+	s := &fileStore{folder: disk, name: "all", places: map[event.Sequence]place{}}
 	var letters letters
-	p, _, err := s.load(letters.add)
+	p, _, err := s.Load(letters.add)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 const lanesAtOnce = 16
 
 const (
-	saveEvery    = 200 * time.Millisecond // how far a crash may take the cursor back
+	saveEvery    = 200 * time.Millisecond // how far a crash may take the cursor back, of a process that is alone
 	recycleEvery = 30 * time.Second       // idle connections are closed
 	drainGrace   = 2 * time.Second        // for deliveries under way at a stop
 )
@@ -23,7 +23,8 @@ const (
 type dispatcher struct {
 	config   Config
 	sub      Subscriber
-	store    *store
+	tenure   *Tenure
+	store    Store // the tenure's
 	endpoint *endpoint
 	logger   *slog.Logger
 	backoff  backoff
@@ -31,6 +32,7 @@ type dispatcher struct {
 	attempts chan *delivery
 	results  chan result
 	retries  chan *delivery
+	over     chan struct{} // closed when run has returned
 
 	lookahead
 	state          state
@@ -47,19 +49,20 @@ type dispatcher struct {
 	toldState      string // to the activity
 }
 
-func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
+func newDispatcher(config Config, sub Subscriber, tenure *Tenure) (*dispatcher, error) {
 	if sub.Timeout == 0 {
 		sub.Timeout = Duration(10 * time.Second)
 	}
 	d := &dispatcher{
 		config: config, sub: sub,
-		store:    newStore(config.Dir, sub.Name),
+		tenure: tenure, store: tenure.Store,
 		logger:   config.Logger.With("subscriber", sub.Name),
 		backoff:  backoff{config.FirstBackoff, config.MostBackoff},
 		commands: make(chan func()),
 		attempts: make(chan *delivery, lanesAtOnce), // and so neither side waits for the other
 		results:  make(chan result, lanesAtOnce),
 		retries:  make(chan *delivery),
+		over:     make(chan struct{}),
 		again:    map[event.Sequence]*delivery{},
 	}
 	var err error
@@ -76,7 +79,7 @@ func newDispatcher(config Config, sub Subscriber) (*dispatcher, error) {
 
 // loadPosition goes on where the subscriber was, and makes that durable.
 func (d *dispatcher) loadPosition() error {
-	p, found, err := d.store.load(d.letters.add)
+	p, found, err := d.store.Load(d.letters.add)
 	if err != nil {
 		return err
 	}
@@ -89,7 +92,7 @@ func (d *dispatcher) loadPosition() error {
 		}
 	case p.Log != d.config.Log.ID():
 		d.logger.Warn("the log is another one than before: delivering it from its start")
-		if err := d.store.putAside(p.Log); err != nil {
+		if err := d.store.PutAside(p.Log); err != nil {
 			return fmt.Errorf("putting the dead letters of another log aside: %w", err)
 		}
 		d.letters = letters{}
@@ -101,7 +104,7 @@ func (d *dispatcher) loadPosition() error {
 	if p.LastDelivered > last {
 		p.LastDelivered = 0
 	}
-	if err := d.store.save(p); err != nil {
+	if err := d.store.Save(p); err != nil {
 		return fmt.Errorf("saving the cursor of subscriber %s: %w", d.sub.Name, err)
 	}
 	d.position, d.saved = p, p
@@ -112,15 +115,19 @@ func (d *dispatcher) loadPosition() error {
 }
 
 // run delivers until ctx ends, lets what is under way finish for a moment, and
-// saves the cursor.
+// saves the cursor. When the tenure is over it ends at once.
 func (d *dispatcher) run(ctx context.Context) {
-	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer close(d.over)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(d.tenure.Over, cancel)()
+	attempts, cancelAttempts := context.WithCancel(d.tenure.Over)
+	defer cancelAttempts()
 	for range lanesAtOnce {
 		go d.attemptAll(attempts)
 	}
 	defer close(d.attempts)
-	save := time.NewTicker(saveEvery)
+	save := time.NewTicker(d.tenure.SaveEvery)
 	defer save.Stop()
 	recycle := time.NewTicker(recycleEvery)
 	defer recycle.Stop()
@@ -144,12 +151,14 @@ func (d *dispatcher) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	limit := time.AfterFunc(drainGrace, cancel)
+	limit := time.AfterFunc(drainGrace, cancelAttempts)
 	defer limit.Stop()
 	for d.inFlight > 0 {
 		d.handle(ctx, <-d.results)
 	}
-	d.save()
+	if d.tenure.Holds() {
+		d.save()
+	}
 	d.endpoint.transport.CloseIdleConnections()
 }
 
@@ -276,6 +285,11 @@ func (d *dispatcher) hasProbe() bool {
 // anew each time: a tenth of the work of a delivery.
 func (d *dispatcher) attemptAll(ctx context.Context) {
 	for next := range d.attempts {
+		if !d.tenure.Holds() {
+			<-ctx.Done() // which is about to end
+			d.results <- result{outcome: outcome{verdict: unreachable}, delivery: next}
+			continue
+		}
 		began := time.Now()
 		d.results <- result{d.endpoint.deliver(ctx, next), next, began, time.Since(began)}
 	}
@@ -289,7 +303,7 @@ func (d *dispatcher) replay(after event.Sequence) error {
 	}
 	p := d.position
 	p.Cursor, p.Stopped = after, false
-	if err := d.store.save(p); err != nil {
+	if err := d.store.Save(p); err != nil {
 		return fmt.Errorf("saving the cursor of subscriber %s: %w", d.sub.Name, err)
 	}
 	d.position, d.saved = p, p
@@ -314,7 +328,10 @@ func (d *dispatcher) save() {
 	if d.position == d.saved {
 		return
 	}
-	if err := d.store.save(d.position); err != nil {
+	if err := d.store.Save(d.position); err != nil {
+		if !d.tenure.Holds() {
+			return // another process keeps its own
+		}
 		d.logger.Error("the cursor could not be saved; after a restart its events are delivered again", "error", err)
 		return
 	}

@@ -39,6 +39,10 @@
 //	any        as above                           a replay                            replaying
 //	replaying  nothing                            what was under way has come back    up
 //
+// Where several processes push the same log, one at a time delivers to a
+// subscriber: its owner (owner.go). The next one goes on from the position that
+// the last one saved.
+//
 // People are told up (checking is one kind of it), down (so is silent), failing or
 // stopped; or broken, which is the log's fault in whatever mode: it cannot be read
 // further (lookahead.go).
@@ -62,7 +66,8 @@ import (
 // Config is what a Pusher needs. Zero durations and counts mean the default.
 type Config struct {
 	Log          *eventlog.Log
-	Dir          string // cursors and dead letters; made if missing
+	Dir          string // cursors and dead letters; made if missing; not used with Owners
+	Owners       Owners // where several processes push the log; nil: this one is alone
 	Logger       *slog.Logger
 	Activity     *activity.Recorder // is told of attempts and of changes of state; may be nil
 	FirstBackoff time.Duration      // 100ms
@@ -78,12 +83,13 @@ type Config struct {
 
 // Pusher serves all subscribers.
 type Pusher struct {
-	dispatchers []*dispatcher
-	stopped     chan struct{} // closed when Run has returned
+	config  Config
+	seats   []*seat
+	stopped chan struct{} // closed when Run has returned
 }
 
-// New loads the subscribers' positions. A new subscriber begins where it asks
-// to.
+// New returns a pusher for the subscribers. Where it is alone it loads their
+// positions, and a new subscriber begins where it asks to.
 func New(config Config, subscribers []Subscriber) (*Pusher, error) {
 	if config.FirstBackoff == 0 {
 		config.FirstBackoff = 100 * time.Millisecond
@@ -94,16 +100,22 @@ func New(config Config, subscribers []Subscriber) (*Pusher, error) {
 	if config.Attempts == 0 {
 		config.Attempts = 20
 	}
+	p := &Pusher{config: config, stopped: make(chan struct{})}
+	for _, sub := range subscribers {
+		p.seats = append(p.seats, &seat{sub: sub})
+	}
+	if config.Owners != nil {
+		return p, nil
+	}
 	if err := disk.MakeDir(config.Dir); err != nil {
 		return nil, fmt.Errorf("making the folder for cursors: %w", err)
 	}
-	p := &Pusher{stopped: make(chan struct{})}
-	for _, s := range subscribers {
-		d, err := newDispatcher(config, s)
+	for _, s := range p.seats {
+		d, err := newDispatcher(config, s.sub, forEver(newFileStore(config.Dir, s.sub.Name)))
 		if err != nil {
 			return nil, err
 		}
-		p.dispatchers = append(p.dispatchers, d)
+		s.set(d)
 	}
 	return p, nil
 }
@@ -112,8 +124,14 @@ func New(config Config, subscribers []Subscriber) (*Pusher, error) {
 func (p *Pusher) Run(ctx context.Context) error {
 	defer close(p.stopped)
 	var all sync.WaitGroup
-	for _, d := range p.dispatchers {
-		all.Go(func() { d.run(ctx) })
+	for _, s := range p.seats {
+		all.Go(func() {
+			if p.config.Owners != nil {
+				p.serve(ctx, s)
+			} else {
+				s.get().run(ctx)
+			}
+		})
 	}
 	all.Wait()
 	return nil
@@ -126,8 +144,9 @@ type Status struct {
 	Types           []string       `json:"types"`
 	Ordered         bool           `json:"ordered"`
 	Cursor          event.Sequence `json:"cursor"`
-	Lag             uint64         `json:"lag"`   // events between the cursor and the end of the log
-	State           string         `json:"state"` // up, down, failing, stopped (by its 410) or broken (the log cannot be read)
+	Lag             uint64         `json:"lag"`            // events between the cursor and the end of the log
+	State           string         `json:"state"`          // up, down, failing, stopped (by its 410), broken (the log cannot be read) or unowned
+	Owner           string         `json:"owner,omitzero"` // the copy of the bus that delivers to it, where there are several
 	LastError       string         `json:"lastError,omitzero"`
 	DeadLetterCount int            `json:"deadLetterCount"`
 	Reasons         map[string]int `json:"deadLetterReasons,omitempty"` // how many dead letters have each
@@ -138,18 +157,27 @@ type Status struct {
 var (
 	ErrUnknown     = errors.New("there is no such subscriber")
 	ErrStopped     = errors.New("delivery has stopped")
+	ErrNoOwner     = errors.New("no copy of the bus delivers to this subscriber at the moment")
 	ErrAhead       = errors.New("the cursor is before that: what lies between was not delivered yet")
 	ErrNoLetter    = errors.New("this event is no dead letter")
 	ErrAskedToStop = errors.New("the subscriber asked to stop")
 	ErrBusy        = errors.New("too many dead letters wait to be delivered again")
 )
 
-// List returns how all subscribers are doing.
+// List returns how all subscribers are doing. One that no process delivers to at
+// the moment is unowned: its cursor is not known here.
 func (p *Pusher) List(ctx context.Context) ([]Status, error) {
-	list := make([]Status, len(p.dispatchers))
-	for i, d := range p.dispatchers {
-		if err := p.do(ctx, d, func() { list[i] = d.status() }); err != nil {
+	list := make([]Status, len(p.seats))
+	for i, s := range p.seats {
+		a, err := p.ask(ctx, s.sub.Name, question{Kind: askStatus})
+		if errors.Is(err, ErrNoOwner) {
+			a.Status, err = newStatus(&s.sub, "unowned"), nil
+		}
+		if err != nil {
 			return nil, err
+		}
+		if list[i] = a.Status; list[i].DeadLetters == nil {
+			list[i].DeadLetters = []DeadLetter{}
 		}
 	}
 	return list, nil
@@ -160,93 +188,42 @@ func (p *Pusher) List(ctx context.Context) ([]Status, error) {
 // A sequence ahead of the cursor is ErrAhead, with the status as it is: a replay
 // passes over nothing. A dry run changes nothing and returns the status that
 // there would be.
-func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence, dryRun bool) (status Status, err error) {
-	doErr := p.at(ctx, name, func(d *dispatcher) {
-		if dryRun {
-			status, err = d.statusAfterReplay(after)
-			return
-		}
-		err = d.replay(after)
-		status = d.status()
-	})
-	return status, errors.Join(doErr, err)
+func (p *Pusher) Replay(ctx context.Context, name string, after event.Sequence, dryRun bool) (Status, error) {
+	a, err := p.ask(ctx, name, question{Kind: askReplay, After: after, DryRun: dryRun})
+	return a.Status, err
 }
 
 // Attempts returns the newest attempts, the newest first.
-func (p *Pusher) Attempts(ctx context.Context, name string) (list []Attempt, err error) {
-	err = p.at(ctx, name, func(d *dispatcher) { list = d.tries.list(d.endpoint) })
-	return list, err
+func (p *Pusher) Attempts(ctx context.Context, name string) ([]Attempt, error) {
+	a, err := p.ask(ctx, name, question{Kind: askAttempts})
+	return a.Attempts, err
 }
 
 // DeadLetters returns dead letters after a sequence with their events, limit at
 // most and fewer if they are large; of one reason, if one is given. more tells
 // whether others follow.
 func (p *Pusher) DeadLetters(ctx context.Context, name string, after event.Sequence, reason string, limit int) (page []DeadLetter, more bool, err error) {
-	doErr := p.at(ctx, name, func(d *dispatcher) { page, more, err = d.page(after, reason, limit) })
-	return page, more, errors.Join(doErr, err)
+	a, err := p.ask(ctx, name, question{Kind: askDeadLetters, After: after, Reason: reason, Limit: limit})
+	return a.Letters, a.More, err
 }
-
-// redeliverWait is how long Redeliver waits for what becomes of the letters.
-const redeliverWait = 2 * time.Second
 
 // Redeliver delivers dead letters again and returns what became of them within
 // two seconds; the others go on. A letter that is taken is removed after that: a
 // crash between delivers it once more. A dry run says which would be delivered.
 func (p *Pusher) Redeliver(ctx context.Context, name string, s Selection, dryRun bool) (Redelivery, error) {
-	var r *redelivery
-	var result Redelivery
-	var err error
-	look := func(d *dispatcher) { result, result.State = r.Redelivery, d.status().State }
-	doErr := p.at(ctx, name, func(d *dispatcher) {
-		if r, err = d.redeliver(s, dryRun); err == nil {
-			look(d)
-		}
-	})
-	if err = errors.Join(doErr, err); err != nil {
-		return Redelivery{}, err
-	}
-	limit := time.NewTimer(redeliverWait)
-	defer limit.Stop()
-	select {
-	case <-r.done:
-	case <-limit.C:
-	case <-ctx.Done():
-	case <-p.stopped:
-	}
-	p.at(ctx, name, look) // if that fails, the answer is what was known before
-	return result, nil
+	a, err := p.ask(ctx, name, question{Kind: askRedeliver, Selection: s, DryRun: dryRun})
+	return a.Redelivery, err
 }
 
-// at runs f in the loop of the dispatcher of that name.
-func (p *Pusher) at(ctx context.Context, name string, f func(*dispatcher)) error {
-	for _, d := range p.dispatchers {
-		if d.sub.Name == name {
-			return p.do(ctx, d, func() { f(d) })
-		}
-	}
-	return ErrUnknown
-}
-
-// do runs f in the dispatcher's loop.
-func (p *Pusher) do(ctx context.Context, d *dispatcher, f func()) error {
-	done := make(chan struct{})
-	select {
-	case d.commands <- func() { f(); close(done) }:
-		<-done
-		return nil
-	case <-p.stopped:
-		return ErrStopped
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// newStatus is the status of a subscriber of which nothing is known but its entry.
+func newStatus(sub *Subscriber, state string) Status {
+	return Status{Name: sub.Name, URL: withoutPassword(sub.URL), Types: append([]string{}, sub.Types...), Ordered: sub.ordered(), State: state}
 }
 
 func (d *dispatcher) status() Status {
-	s := Status{
-		Name: d.sub.Name, URL: withoutPassword(d.sub.URL), Types: append([]string{}, d.sub.Types...), Ordered: d.sub.ordered(),
-		Cursor: d.position.Cursor, State: d.state.name(), LastError: d.lastError,
-		DeadLetterCount: len(d.letters.heads), Reasons: maps.Clone(d.letters.counts), DeadLetters: append([]DeadLetter{}, d.newestLetters()...),
-	}
+	s := newStatus(&d.sub, d.state.name())
+	s.Owner, s.Cursor, s.LastError = d.tenure.Owner, d.position.Cursor, d.lastError
+	s.DeadLetterCount, s.Reasons, s.DeadLetters = len(d.letters.heads), maps.Clone(d.letters.counts), d.newestLetters()
 	if last := d.config.Log.Last(); last > s.Cursor {
 		s.Lag = uint64(last - s.Cursor)
 	}
@@ -256,8 +233,12 @@ func (d *dispatcher) status() Status {
 	return s
 }
 
-// statusAfterReplay is the status that a replay would lead to.
-func (d *dispatcher) statusAfterReplay(after event.Sequence) (Status, error) {
+// replayOrSay begins a replay, or says what the status would be after it.
+func (d *dispatcher) replayOrSay(after event.Sequence, dryRun bool) (Status, error) {
+	if !dryRun {
+		err := d.replay(after)
+		return d.status(), err
+	}
 	s := d.status()
 	if after > s.Cursor {
 		return s, ErrAhead

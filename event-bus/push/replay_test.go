@@ -95,7 +95,7 @@ func TestReplayIsDurableWhenItIsAnswered(t *testing.T) {
 	if _, err := p.Replay(t.Context(), "all", 3, false); err != nil {
 		t.Fatal(err)
 	}
-	if saved, _, err := newStore(dir, "all").load(ignore); saved.Cursor != 3 || err != nil {
+	if saved, _, err := newFileStore(dir, "all").Load(ignore); saved.Cursor != 3 || err != nil {
 		t.Errorf("on disk is %+v, %v", saved, err)
 	}
 }
@@ -234,7 +234,7 @@ func TestReplayThatCannotBeSavedIsNotAnsweredAsDone(t *testing.T) {
 	p := run(t, log, dir, r.subscriber("all"))
 	p.wantCursor("all", last)
 	waitFor(t, "its cursor on disk", func() error {
-		saved, _, err := newStore(dir, "all").load(ignore)
+		saved, _, err := newFileStore(dir, "all").Load(ignore)
 		if err == nil && saved.Cursor != last {
 			err = fmt.Errorf("it is %d", saved.Cursor)
 		}
@@ -252,7 +252,7 @@ func TestReplayThatCannotBeSavedIsNotAnsweredAsDone(t *testing.T) {
 	last = publish(t, log, "x")
 	p.wantCursor("all", last)
 	p.stop()
-	if saved, _, err := newStore(dir, "all").load(ignore); saved.Cursor != last || err != nil {
+	if saved, _, err := newFileStore(dir, "all").Load(ignore); saved.Cursor != last || err != nil {
 		t.Errorf("when the disk works again the cursor there is %d, %v", saved.Cursor, err)
 	}
 }

@@ -62,13 +62,13 @@ func TestCursorOnDiskNeverLeadsTheDeliveries(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	position := newStore(dir, "all")
+	position := newFileStore(dir, "all")
 	last := publish(t, log, subjects(400, 12)...)
 	for range 6 {
 		p := runWith(t, Config{Log: log, Dir: dir, Attempts: 1 << 30}, r.subscriber("all"))
 		before, target := len(r.got()), min(len(r.got())+60, int(last))
 		waitFor(t, "some deliveries", func() error {
-			saved, _, err := position.load(ignore)
+			saved, _, err := position.Load(ignore)
 			if err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func TestCursorOnDiskNeverLeadsTheDeliveries(t *testing.T) {
 			return nil
 		})
 		p.stop()
-		saved, _, err := position.load(ignore)
+		saved, _, err := position.Load(ignore)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestStopLetsDeliveriesUnderWayFinish(t *testing.T) {
 	close(leave)
 	<-stopped
 	r.wantOnce(1, 2)
-	if saved, _, err := newStore(dir, "all").load(ignore); saved.Cursor != 2 || err != nil {
+	if saved, _, err := newFileStore(dir, "all").Load(ignore); saved.Cursor != 2 || err != nil {
 		t.Errorf("the cursor is at %d, %v", saved.Cursor, err)
 	}
 }
@@ -178,7 +178,7 @@ func TestLogThatEndsBeforeTheCursorGoesOnFromItsEnd(t *testing.T) {
 	log, dir := openLog(t, t.TempDir()), t.TempDir()
 	r := receive(t, nil)
 	publish(t, log, "a", "b")
-	if err := newStore(dir, "all").save(Position{Log: log.ID(), Cursor: 50}); err != nil {
+	if err := newFileStore(dir, "all").Save(Position{Log: log.ID(), Cursor: 50}); err != nil {
 		t.Fatal(err)
 	}
 	p := run(t, log, dir, r.subscriber("all"))
@@ -274,7 +274,7 @@ func TestLongHistoryOfOtherTypesHoldsUpNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := p.dispatchers[0]
+	d := p.seats[0].get()
 	var at event.Sequence
 	d.commands = make(chan func(), 1) // asked before it starts
 	d.commands <- func() { at = d.status().Cursor }

@@ -19,6 +19,9 @@ type result struct {
 // handle acts on what an attempt came to.
 func (d *dispatcher) handle(ctx context.Context, r result) {
 	d.inFlight--
+	if !d.tenure.Holds() {
+		return // whatever it came to: it is another's to say
+	}
 	d.config.Activity.Delivered(activity.Delivery{
 		Subscriber: d.sub.Name, Sequence: r.delivery.sequence, Attempt: r.delivery.attempts + 1,
 		Outcome: outcomes[r.verdict], Status: r.status, Answer: r.answer, Began: r.began, Took: r.took,
@@ -184,7 +187,7 @@ func (d *dispatcher) giveUp(ctx context.Context, r result) {
 		Attempts: r.delivery.attempts, Status: r.status, Answer: r.answer, Event: r.delivery.line,
 	}
 	letter.Reason = reasonOf(letter)
-	if err := d.store.add(letter); err != nil {
+	if err := d.store.Add(letter); err != nil {
 		d.logger.Error("a dead letter could not be written; its event waits", "sequence", letter.Sequence, "error", err)
 		d.retryLater(ctx, r.delivery, d.config.MostBackoff)
 		return
@@ -193,7 +196,6 @@ func (d *dispatcher) giveUp(ctx context.Context, r result) {
 	d.settle(r.delivery, false)
 	d.logger.Error("an event was given up: dead letter", "sequence", letter.Sequence, "event", letter.ID, "attempts", letter.Attempts, "answer", describe(r.outcome))
 	d.window.finish(r.delivery)
-	d.save()
 }
 
 // took: the subscriber takes events.

@@ -322,7 +322,8 @@ func (r *running) wantCursor(name string, q event.Sequence) Status {
 // look runs f where a subscriber's dispatcher may be looked at.
 func (r *running) look(i int, f func(*dispatcher)) {
 	r.t.Helper()
-	if err := r.do(context.WithoutCancel(r.t.Context()), r.dispatchers[i], func() { f(r.dispatchers[i]) }); err != nil {
+	d := r.seats[i].get()
+	if err := d.do(context.WithoutCancel(r.t.Context()), func() { f(d) }); err != nil {
 		r.t.Fatal(err)
 	}
 }

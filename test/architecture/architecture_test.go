@@ -39,7 +39,7 @@ var ours = map[string][]string{
 
 	// The log has one owner. The bus is nobody's client.
 	"event-bus/eventlog": {"internal/disk", "internal/event"},
-	"event-bus/cluster":  {"event-bus/eventlog", "internal/disk", "internal/event"},
+	"event-bus/cluster":  {"event-bus/eventlog", "event-bus/push", "internal/disk", "internal/event"},
 	"event-bus/move":     {"event-bus/cluster", "event-bus/eventlog", "internal/disk", "internal/event"},
 	"event-bus/activity": {"event-bus/eventlog", "internal/disk", "internal/event", "internal/web"},
 	"event-bus/push":     {"event-bus/activity", "event-bus/eventlog", "internal/disk", "internal/event", "internal/trace", "internal/wire"},

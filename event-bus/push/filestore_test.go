@@ -20,20 +20,20 @@ func ignore(DeadLetter) {}
 func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := newStore(dir, "a")
-	if err := s.save(Position{Log: "x", Cursor: 7}); err != nil {
+	s := newFileStore(dir, "a")
+	if err := s.Save(Position{Log: "x", Cursor: 7}); err != nil {
 		t.Fatal(err)
 	}
 	add := func(q event.Sequence) {
 		t.Helper()
-		if err := s.add(DeadLetter{Sequence: q, ID: fmt.Sprint("id", q), Time: time.Now(), Answer: "no", Event: []byte(`{"a":1}`)}); err != nil {
+		if err := s.Add(DeadLetter{Sequence: q, ID: fmt.Sprint("id", q), Time: time.Now(), Answer: "no", Event: []byte(`{"a":1}`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	listed := func() (list []event.Sequence) {
 		t.Helper()
-		again := newStore(dir, "a")
-		p, found, err := again.load(func(letter DeadLetter) { list = append(list, letter.Sequence) })
+		again := newFileStore(dir, "a")
+		p, found, err := again.Load(func(letter DeadLetter) { list = append(list, letter.Sequence) })
 		if err != nil || !found || p.Cursor != 7 {
 			t.Fatalf("got %+v, %v, %v", p, found, err)
 		}
@@ -61,8 +61,8 @@ func TestDeadLetterThatACrashToreIsPassedOver(t *testing.T) {
 
 func TestNewestDeadLettersAreListed(t *testing.T) {
 	t.Parallel()
-	s := newStore(t.TempDir(), "a")
-	if err := s.save(Position{}); err != nil {
+	s := newFileStore(t.TempDir(), "a")
+	if err := s.Save(Position{}); err != nil {
 		t.Fatal(err)
 	}
 	var file strings.Builder
@@ -73,7 +73,7 @@ func TestNewestDeadLettersAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var l letters
-	if _, _, err := s.load(l.add); err != nil {
+	if _, _, err := s.Load(l.add); err != nil {
 		t.Fatal(err)
 	}
 	if len(l.heads) != 3*listed || len(l.newest) != listed {
