@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/internal/wire"
 )
 
 // What is kept of followers.
@@ -28,7 +29,24 @@ type following struct {
 	position event.Sequence // it has everything up to here: it asked for what follows
 	sent     event.Sequence // the last event that it was sent
 	requests int            // under way
+	types    string         // that it asked for, separated by commas; "" is all
 	seen     time.Time
+
+	second time.Time // of seen, and how often it was told in it that
+	told   int       // something was sent
+}
+
+// sentPerSecond is how often a second it is told that a follower was sent
+// something: with a thousand followers nothing else would be remembered.
+const sentPerSecond = 20
+
+// tellsSent tells whether it is told now that something was sent.
+func (f *following) tellsSent() bool {
+	if second := time.Now().Truncate(time.Second); !second.Equal(f.second) {
+		f.second, f.told = second, 0
+	}
+	f.told++
+	return f.told <= sentPerSecond
 }
 
 // agent is how our services name themselves: miniblog-query/1.2 (a-copy). Others
@@ -72,11 +90,12 @@ func (r *Recorder) Visited(request *http.Request, after event.Sequence) *Visit {
 	}
 	f.requests++
 	f.position = after
+	f.types = request.URL.Query().Get(wire.Types)
 	r.followedLocked(v.follower, f, "asked")
 	return v
 }
 
-// Sent says that the follower was sent everything up to a sequence.
+// Sent says that the follower was sent everything that it wants up to a sequence.
 func (v *Visit) Sent(last event.Sequence) {
 	if v != nil {
 		v.update("sent", func(f *following) { f.sent = last })
@@ -87,7 +106,7 @@ func (v *Visit) Sent(last event.Sequence) {
 // request under way can tell.
 func (v *Visit) Passed(last event.Sequence) {
 	if v != nil {
-		v.update("sent", func(f *following) { f.position, f.sent = last, last })
+		v.update("passed", func(f *following) { f.position, f.sent = last, last })
 	}
 }
 
@@ -117,6 +136,9 @@ func (v *Visit) update(did string, change func(*following)) {
 	if did == "left" && f.requests > 0 {
 		return // by one way only
 	}
+	if did == "sent" && !f.tellsSent() {
+		return
+	}
 	if did != "" {
 		v.recorder.followedLocked(v.follower, f, did)
 	}
@@ -124,7 +146,7 @@ func (v *Visit) update(did string, change func(*following)) {
 
 func (r *Recorder) followedLocked(who Client, f *following, did string) {
 	f.seen = time.Now()
-	r.recordLocked(&followed{who, did, f.position, f.sent, f.seen, f.requests})
+	r.recordLocked(&followed{who, did, f.position, f.sent, f.seen, f.requests, f.types})
 }
 
 // makeRoomLocked forgets followers that are long gone, and the one that was not

@@ -171,10 +171,11 @@ func (c *changed) appendTo(b []byte, _ *lines) []byte {
 // followed is something that a follower did, and how it is doing since.
 type followed struct {
 	who            Client
-	did            string // asked, sent or left; "" where it only says how things are
+	did            string // asked, sent, passed or left; "" where it only says how things are
 	position, sent event.Sequence
 	at             time.Time
 	requests       int
+	types          string
 }
 
 func (f *followed) appendTo(b []byte, _ *lines) []byte {
@@ -185,7 +186,10 @@ func (f *followed) appendTo(b []byte, _ *lines) []byte {
 		Did      string         `json:"did,omitzero"`
 		Position event.Sequence `json:"position"`
 		Sent     event.Sequence `json:"sent"`
-		Requests int            `json:"requests"` // under way
+		Requests int            `json:"requests"`        // under way
+		Types    []string       `json:"types,omitempty"` // that it wants; none: all
 		At       moment         `json:"at"`
-	}{f.who.Name, f.who.Copy, f.who.Address, f.did, f.position, f.sent, f.requests, moment(f.at)})
+	}{f.who.Name, f.who.Copy, f.who.Address, f.did, f.position, f.sent, f.requests, strings.FieldsFunc(valid(f.types), isComma), moment(f.at)})
 }
+
+func isComma(c rune) bool { return c == ',' }

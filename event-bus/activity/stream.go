@@ -90,7 +90,7 @@ func (r *Recorder) snapshot() []byte {
 	r.mu.Lock()
 	for who, f := range r.followers {
 		if f.requests > 0 || time.Since(f.seen) <= awayLimit {
-			all = append(all, &followed{who, "", f.position, f.sent, f.seen, f.requests})
+			all = append(all, &followed{who, "", f.position, f.sent, f.seen, f.requests, f.types})
 		}
 	}
 	r.mu.Unlock()

@@ -38,6 +38,9 @@ func (f *fetch) follow(ctx context.Context, t *tail) error {
 			if behind || err != nil {
 				return cutOff(err)
 			}
+			if mark, ok := t.passed(r); ok {
+				f.visit.Sent(mark.Passed)
+			}
 			pause(ctx, writeEvery)
 		case <-tick.C:
 			mark, ok := t.passed(r)

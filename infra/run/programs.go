@@ -66,9 +66,9 @@ func newBlog(c config) *blog {
 		{name: "moderation", does: "decides on comments", port: 4003},
 		{name: "client", does: "the page", port: 3000},
 	}
-	told := []string{"LOG_FORMAT=text"}
+	url := func(port int) string { return program{port: port + b.shift}.url() }
+	told := []string{"LOG_FORMAT=text", "CONSOLE_URL=" + url(4005)}
 	if b.shift != 0 {
-		url := func(port int) string { return program{port: port + b.shift}.url() }
 		told = append(told,
 			"EVENT_BUS_URL="+url(4005), "ALLOWED_ORIGINS="+url(3000), "SUBSCRIBERS_FILE="+b.subscribersFile(),
 			"POSTS_URL="+url(4000), "COMMENTS_URL="+url(4001), "QUERY_URL="+url(4002))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	neturl "net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -158,11 +160,24 @@ func awaitReady(ctx context.Context, processes []*process, out *terminal) bool {
 	return ctx.Err() == nil
 }
 
+// consoleURL returns where the event bus shows what it sees, with the token that
+// it asks for, if that is set.
+func consoleURL(processes []*process, front *program) string {
+	url := processes[0].url()
+	if front != nil {
+		url = front.url()
+	}
+	if token := os.Getenv("CONSOLE_TOKEN"); token != "" {
+		url += "/?token=" + neturl.QueryEscape(token)
+	}
+	return url
+}
+
 // table says what runs where.
 func table(processes []*process, front *program) string {
 	var b strings.Builder
 	page := processes[len(processes)-1]
-	fmt.Fprintf(&b, "\nThe blog runs: open %s\n\n", page.url())
+	fmt.Fprintf(&b, "\nThe blog runs: open %s\nWhat its events do is shown at %s\n\n", page.url(), consoleURL(processes, front))
 	if front != nil {
 		fmt.Fprintf(&b, "  %-*s  %s  %s\n", nameWidth, front.name, front.url(), front.does)
 	}

@@ -41,7 +41,7 @@ var ours = map[string][]string{
 	"event-bus/eventlog": {"internal/disk", "internal/event"},
 	"event-bus/cluster":  {"event-bus/eventlog", "event-bus/push", "internal/disk", "internal/event"},
 	"event-bus/move":     {"event-bus/cluster", "event-bus/eventlog", "internal/disk", "internal/event"},
-	"event-bus/activity": {"event-bus/eventlog", "internal/disk", "internal/event", "internal/web"},
+	"event-bus/activity": {"event-bus/eventlog", "internal/disk", "internal/event", "internal/web", "internal/wire"},
 	"event-bus/push":     {"event-bus/activity", "event-bus/eventlog", "internal/disk", "internal/event", "internal/trace", "internal/wire"},
 	"event-bus/api":      {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/event", "internal/trace", "internal/web", "internal/wire"},
 	"event-bus/console":  {"docs/api", "event-bus/eventlog", "internal/event", "internal/page", "internal/web"},

@@ -25,8 +25,10 @@ const (
 
 // Keys that are pressed by name.
 const (
-	Tab   = kb.Tab
-	Enter = kb.Enter
+	Tab       = kb.Tab
+	Enter     = kb.Enter
+	Escape    = kb.Escape
+	ArrowDown = kb.ArrowDown
 )
 
 // Window shows a page. Its methods end the test where they cannot do what they

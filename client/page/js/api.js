@@ -55,6 +55,11 @@ export class Api {
     return `${query}/posts/live${after ? `?after=${encodeURIComponent(after)}` : ''}`;
   }
 
+  /** Where people see what the event bus did, '' if nobody may. */
+  async console() {
+    return (await this.#config()).console ?? '';
+  }
+
   async #posts(parameters) {
     const response = await this.#request('query', `/posts?${parameters}`);
     return {

@@ -9,6 +9,10 @@ import { TextForm } from './text-form.js';
 /** drafts is where drafts are kept; retry tries to load again, now. */
 export function App({ blog, drafts, retry }) {
   const [now, setNow] = useState(blog.now);
+  const [happened, setHappened] = useState('');
+  useEffect(() => {
+    blog.console().then((url) => setHappened(url && `${url}/#/life`), () => {}); // the page does without
+  }, [blog, now.status]);
   useEffect(() => {
     setNow(blog.now);
     return blog.subscribe(() => setNow(blog.now));
@@ -35,7 +39,7 @@ export function App({ blog, drafts, retry }) {
           <p>Write the first post: it appears here at once, for everybody.</p>
         </div>
       `}
-      <${Posts} now=${now} blog=${blog} drafts=${drafts} />
+      <${Posts} now=${now} blog=${blog} drafts=${drafts} happened=${happened} />
     </section>
   `;
 }
@@ -56,11 +60,11 @@ function PostForm({ blog, drafts }) {
   `;
 }
 
-function Posts({ now, blog, drafts }) {
+function Posts({ now, blog, drafts, happened }) {
   const [list, focusingNew] = useFocusOnNew(now.posts.length);
   return html`
     <div class=${now.posts.length > 50 ? 'posts long' : 'posts'} ref=${list}>
-      ${now.posts.map((post) => html`<${Post} key=${post.id} post=${post} blog=${blog} drafts=${drafts} />`)}
+      ${now.posts.map((post) => html`<${Post} key=${post.id} post=${post} blog=${blog} drafts=${drafts} happened=${happened} />`)}
     </div>
     ${now.next && html`<${LoadButton} label="Load older posts" load=${() => focusingNew(() => blog.loadOlder())} />`}
   `;

@@ -51,6 +51,11 @@ export class Blog {
     }
   }
 
+  /** Where people see what the event bus did, '' if nobody may. */
+  console() {
+    return this.#api.console();
+  }
+
   async loadOlder() {
     const turn = this.#loads;
     const page = await this.#api.olderPosts(this.#now.next);

@@ -13,21 +13,29 @@ class Pure extends Component {
   }
 }
 
+/** happened is where people see what happened to a post or a comment, '' if nobody may. */
 export class Post extends Pure {
-  render({ post, blog, drafts }) {
+  render({ post, blog, drafts, happened }) {
     return html`
       <article class="post" data-post-id=${post.id} aria-label=${post.title} tabindex="-1">
         <h3 dir="auto">${post.title}</h3>
+        ${happened && post.sequence !== null && html`<${Happened} what="post" href="${happened}/post/${encodeURIComponent(post.id)}" />`}
         ${post.count > 0 && html`<h4>${post.count === 1 ? '1 comment' : `${post.count} comments`}</h4>`}
-        ${post.count > 0 && html`<${Comments} post=${post} blog=${blog} />`}
+        ${post.count > 0 && html`<${Comments} post=${post} blog=${blog} happened=${happened} />`}
         <${CommentForm} post=${post} blog=${blog} drafts=${drafts} />
       </article>
     `;
   }
 }
 
-function Comments({ post, blog }) {
-  const comment = (comment) => html`<${Comment} key=${comment.id} comment=${comment} />`;
+function Happened({ what, href }) {
+  return html`<a class="happened" href=${href} aria-label="What happened to this ${what}?">What happened?</a>`;
+}
+
+function Comments({ post, blog, happened }) {
+  const comment = (comment) => html`
+    <${Comment} key=${comment.id} comment=${comment} happened=${happened && `${happened}/comment/${encodeURIComponent(comment.id)}?post=${encodeURIComponent(post.id)}`} />
+  `;
   const [list, focusingNew] = useFocusOnNew(post.prefix);
   const missing = hidden(post);
   return html`
@@ -44,13 +52,14 @@ function Comments({ post, blog }) {
 }
 
 class Comment extends Pure {
-  render({ comment: { id, content, status } }) {
+  render({ comment: { id, content, status }, happened }) {
     const decided = status === 'approved' || status === 'rejected';
     return html`
       <li class="comment" data-comment-id=${id} data-status=${status} tabindex="-1">
         ${content && status !== 'rejected' && html`<p class="content" dir="auto">${content}</p>`}
         ${!decided && html`<p class="status">${content ? 'Awaiting moderation. Only you can see this.' : 'A comment is awaiting moderation.'}</p>`}
         ${status === 'rejected' && html`<p class="status">This comment was rejected.</p>`}
+        ${happened && html`<${Happened} what="comment" href=${happened} />`}
       </li>
     `;
   }

@@ -7,7 +7,7 @@ import { announce, useFocus } from './hooks.js';
  * label  of the button
  * ask    () resolves to a sentence that says what will happen
  * act    () does it and resolves to a sentence that says what it did
- * done   is called afterwards
+ * done   is told that sentence afterwards
  */
 export function Action({ label, ask, act, done = () => {} }) {
   const [state, setState] = useState({ step: 'idle' });
@@ -18,7 +18,7 @@ export function Action({ label, ask, act, done = () => {} }) {
       const text = await work();
       setState({ step, text });
       announce(text);
-      if (step === 'done') done();
+      if (step === 'done') done(text);
     } catch (error) {
       setState({ step: 'failed', text: error.message });
       announce(error.message);

@@ -17,7 +17,8 @@ export function ApiView() {
   if (error) return html`<p class="note wrong">${error.message}</p>`;
   if (!value) return html`<p class="note" role="status">Loading…</p>`;
   const fits = ({ method, path, summary }) => `${method} ${path} ${summary}`.toLowerCase().includes(wanted.toLowerCase());
-  const groups = services(value).map((group) => ({ ...group, operations: group.operations.filter(fits) })).filter(({ operations }) => operations.length > 0);
+  const first = ({ service }) => (service === here ? 0 : 1); // what can be tried
+  const groups = services(value).map((group) => ({ ...group, operations: group.operations.filter(fits) })).filter(({ operations }) => operations.length > 0).sort((a, b) => first(a) - first(b));
   return html`
     <p class="field search"><label for="find">Find</label><input id="find" type="search" placeholder="path or word" onInput=${(event) => setWanted(event.target.value)} /></p>
     <p class="unseen" role="status">${wanted && `${groups.reduce((sum, group) => sum + group.operations.length, 0)} found`}</p>
@@ -35,7 +36,7 @@ function Operation({ operation, service, url }) {
   const { method, path, summary, description, parameters, bodies, responses } = operation;
   return html`
     <details class="operation" data-operation=${operation.id} open=${open} onToggle=${(event) => setOpen(event.currentTarget.open)}>
-      <summary><span class="method" data-method=${method}>${method}</span> <code>${path}</code> <span class="small">${summary}</span></summary>
+      <summary><span class="method" data-method=${method}>${method}</span> <code>${path}</code> <span class="small"><${Words} text=${summary} /></span></summary>
       ${open && html`
         ${description && html`<p><${Words} text=${description} /></p>`}
         <${Try} operation=${operation} service=${service} url=${url} parameters=${parameters} bodies=${bodies} />

@@ -18,6 +18,7 @@ export function bytes(n) {
 
 /** A duration in milliseconds. */
 export function duration(ms) {
+  if (ms === 0) return '0 ms';
   if (ms < 0.95) return `${ms.toFixed(2)} ms`;
   if (ms < 100) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;

@@ -16,7 +16,7 @@ const worthSaying = 25; // ms; a shorter wait is none
  * from, to, result, open}; kind is disk, wait, push or read, result says how a
  * push went, and one that is open has not ended yet.
  *
- * facts is {stored(sequence), deliveries(sequence), reads(sequence), subscribers,
+ * facts is {stored(sequence), deliveries(sequence), reads(event), subscribers,
  * now}; stored gives undefined of what the bus has forgotten.
  */
 export function picture(events, facts) {
@@ -40,16 +40,16 @@ function part(event, events, facts) {
     let free = at;
     for (const attempt of list) {
       if (attempt.began - free > worthSaying) steps.push({ kind: 'wait', title: `Waited for ${name}`, from: free, to: attempt.began });
-      steps.push(push(attempt, event, events));
+      steps.push(push(attempt, event, events, facts));
       free = attempt.at;
     }
     if (list.at(-1).outcome !== 'delivered') waits(name, free, event, facts, steps);
   }
   for (const { name } of facts.subscribers) if (!attempts.has(name)) waits(name, at, event, facts, steps);
-  for (const { follower, sent, asked } of facts.reads(event.sequence)) {
+  for (const { follower, sent, asked } of facts.reads(event)) {
     steps.push({
-      kind: 'read', title: `${follower.name} read it`, who: follower.copy || follower.address,
-      from: sent, to: Math.max(sent, asked ?? sent), result: follower.name === 'query' ? 'and tells open pages' : '',
+      kind: 'read', title: `Sent to ${follower.name}`, who: follower.copy || follower.address,
+      from: sent, to: Math.max(sent, asked ?? sent), result: follower.name === 'query' ? 'which tells open pages' : '',
     });
   }
   const order = { disk: 0, wait: 1, push: 1, read: 2 };
@@ -66,8 +66,8 @@ function waits(name, from, event, facts, steps) {
   steps.push({ kind: 'wait', title: `Waits for ${name}${why}`, from, to: facts.now, open: true });
 }
 
-function push(attempt, event, events) {
-  const reply = events.find((other) => causeOf(other) === event.id);
+function push(attempt, event, events, facts) {
+  const reply = events.find((other) => causeOf(other) === event.id && facts.stored(other.sequence)?.reply);
   const taken = attempt.outcome === 'delivered';
   const status = attempt.status || attempt.outcome;
   return {

@@ -25,7 +25,7 @@ export function LifeView({ model, route }) {
   const life = picture(events, {
     stored: (sequence) => family.stored(sequence),
     deliveries: (sequence) => family.deliveries(sequence),
-    reads: (sequence) => family.reads(sequence),
+    reads: (event) => family.reads(event),
     subscribers: model.subscribers,
     now: model.now,
   });
@@ -37,7 +37,7 @@ export function LifeView({ model, route }) {
       ${life.known && html`
         <p class="axis" aria-hidden="true">
           <span>0</span>
-          ${breaks.map((gap) => html`<span class="gap" style=${{ left: `${gap.at * 100}%` }}>${duration(gap.ms)}</span>`)}
+          ${breaks.filter((gap, i) => gap.at > 0.05 && gap.at < 0.9 && gap.at - (breaks[i - 1]?.at ?? 0) > 0.08).map((gap) => html`<span class="gap" style=${{ left: `${gap.at * 100}%` }}>${duration(gap.ms)}</span>`)}
           <span>${duration(life.end - life.start)}</span>
         </p>
       `}
@@ -58,7 +58,7 @@ function Part({ part: { event, at, steps }, start, position, breaks }) {
       ${said && html`<p class="said" dir="auto">${said}</p>`}
       <ol class="steps">
         ${steps.map((step, i) => html`
-          <li key=${i} class="step" data-kind=${step.kind} data-failed=${step.failed ?? false} data-open=${step.open ?? false} data-from=${step.from} data-to=${step.to}>
+          <li key=${i} class="step" data-kind=${step.kind} data-failed=${step.failed || undefined} data-open=${step.open || undefined} data-from=${step.from} data-to=${step.to}>
             <p class="title">${step.title} ${step.who && html`<span class="small">${step.who}</span>`}${step.result && html` <span class="result">${step.result}</span>`}</p>
             <p class="times"><span>+${duration(step.from - start)}</span> <b>${step.kind === 'read' && step.to === step.from ? '' : duration(step.to - step.from)}</b></p>
             <div class="track" aria-hidden="true">
@@ -86,7 +86,7 @@ function summary(events, { start, parts }) {
   }
   const last = decided ?? parts.at(-1);
   const reads = last.steps.filter((step) => step.kind === 'read');
-  if (reads.length > 0) sentences.push(`Every follower had read it after ${duration(Math.max(...reads.map((step) => step.to)) - start)}.`);
+  if (reads.length > 0) sentences.push(`Every follower had it after ${duration(Math.max(...reads.map((step) => step.to)) - start)}.`);
   return sentences.join(' ');
 }
 
@@ -113,11 +113,17 @@ function useFamily(model, route) {
     if (value && (value.length ?? 1) > 0) kept.set(sequence, value);
     return kept.get(sequence);
   };
+  const keepReads = (sequence, reads) => {
+    const kept = known.current.reads.get(sequence) ?? new Map();
+    known.current.reads.set(sequence, kept);
+    for (const read of reads) if (!kept.get(read.follower.key)?.asked) kept.set(read.follower.key, read);
+    return [...kept.values()];
+  };
   return {
     ...state,
     stored: (sequence) => keep('stored', sequence, model.stored.get(sequence)),
     deliveries: (sequence) => keep('deliveries', sequence, model.deliveries.get(sequence)),
-    reads: (sequence) => keep('reads', sequence, model.readsOf(sequence)) ?? [],
+    reads: ({ sequence, type }) => keepReads(sequence, model.readsOf(sequence, type)),
   };
 }
 

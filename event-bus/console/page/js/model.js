@@ -11,6 +11,7 @@ const events = 4000; // of which we know what was done with them
 const clients = 200;
 const reads = 2000; // of a follower
 const forget = 600_000; // ms, then a client that left is not shown any more
+const lagIsShown = 2500; // ms that it lasts
 const goneIsShown = 15_000; // ms, beside another copy of the same name
 
 export class Model {
@@ -127,9 +128,8 @@ export class Model {
     const had = Math.max(follower.position, follower.sent);
     const has = Math.max(fact.position, fact.sent);
     if (had > 0 && has > had && data.did) follower.rate.add(has - had, at);
-    fact.count = had > 0 ? Math.max(0, has - had) : 0;
-    Object.assign(follower, { position: fact.position, sent: fact.sent, requests: data.requests, at, left: data.did === 'left' });
-    if (data.did) follower.reads.push(fact);
+    Object.assign(follower, { position: fact.position, sent: fact.sent, requests: data.requests, at, left: data.did === 'left', types: data.types ?? [] });
+    if (data.did === 'sent' || data.did === 'asked') follower.reads.push(fact);
     this.followers.set(key, follower);
     return fact;
   }
@@ -149,9 +149,16 @@ export class Model {
   followerGroups() {
     return this.#grouped(this.followers, (follower) => ({
       ...follower,
-      lag: Math.max(0, this.log.last - Math.max(follower.position, follower.sent)),
+      lag: this.#lagOf(follower),
       state: follower.requests > 0 ? 'up' : follower.left || this.now - follower.at > 5000 ? 'gone' : 'up',
     }));
+  }
+
+  /** How far behind a follower is, if it has been for some time: it hears of events that it does not want now and then only. */
+  #lagOf(follower) {
+    const lag = Math.max(0, this.log.last - Math.max(follower.position, follower.sent));
+    if (lag === 0 || follower.behindSince === undefined) follower.behindSince = lag === 0 ? undefined : this.now;
+    return lag > 0 && this.now - follower.behindSince > lagIsShown ? lag : 0;
   }
 
   /** Publishers as they are shown, in the same form. */
@@ -180,10 +187,11 @@ export class Model {
     return [...groups.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** When a follower was sent an event, and when it asked for what comes after it. */
-  readsOf(sequence) {
+  /** When each follower was sent an event, and when it asked for what comes after it, if it does so. */
+  readsOf(sequence, type) {
     const found = [];
     for (const follower of this.followers.values()) {
+      if (follower.types?.length > 0 && !follower.types.includes(type)) continue;
       const sent = follower.reads.find((read) => read.did === 'sent' && read.position < sequence && read.sent >= sequence);
       const asked = sent && follower.reads.find((read) => read.did === 'asked' && read.position >= sequence && read.at >= sent.at);
       if (sent) found.push({ follower, sent: sent.at, asked: asked?.at });

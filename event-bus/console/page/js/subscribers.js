@@ -1,14 +1,16 @@
 // Subscribers: how each is doing, what was sent to it lately, its dead letters, and
 // what one can do about them.
 
-import { html, useState } from '../vendor/preact-htm.js';
+import { html, useEffect, useState } from '../vendor/preact-htm.js';
 import { Action } from './action.js';
 import * as api from './api.js';
 import { counted, count, duration, moment } from './format.js';
-import { useLoaded, useModel, useTicks } from './hooks.js';
+import { useLoaded, useModel } from './hooks.js';
 import { Json } from './json.js';
 import { stateTexts } from './map.js';
 import { link } from './route.js';
+
+const attemptsEvery = 2000; // ms, that the last attempts are asked for
 
 export function SubscribersView({ model, route }) {
   useModel(model);
@@ -79,11 +81,16 @@ function Letters({ subscriber: s }) {
   const loaded = useLoaded((signal) => (s.deadLetterCount > 0 ? api.deadLetters(s.name, { after, reason }, signal) : Promise.resolve({ letters: [] })), [s.name, s.deadLetterCount, reason, after, turn]);
   const reasons = Object.entries(s.deadLetterReasons ?? {});
   const letters = loaded.value?.letters ?? [];
-  const again = () => setTurn(turn + 1);
+  const [did, setDid] = useState('');
+  const again = (text) => {
+    setDid(text);
+    setTurn(turn + 1);
+  };
   return html`
     <section class="letters" aria-labelledby="letters">
       <h4 id="letters">Dead letters</h4>
       ${s.deadLetterCount === 0 && html`<p class="small">None. An event that ${s.name} refuses for good is kept here with its answer.</p>`}
+      ${did && html`<p class="did">${did}</p>`}
       ${loaded.error && html`<p class="wrong">${loaded.error.message}</p>`}
       ${reasons.length > 0 && html`
         <ul class="reasons">
@@ -128,22 +135,28 @@ function Redeliver({ subscriber: { name, state }, label, selection, done }) {
         return matched === 0 ? 'There is none to deliver any more.' : `${counted(matched, 'dead letter')} (${which}) will be pushed to ${name} again.${waits} What is refused again stays a dead letter.`;
       }}
       act=${async () => {
+        const which = selection.sequence ? `Event ${count(selection.sequence)}: ` : '';
         const { delivered, givenUp, waiting } = await api.redeliver(name, selection);
-        return [`${count(delivered)} delivered`, givenUp > 0 && `${count(givenUp)} refused again`, waiting > 0 && `${count(waiting)} still waiting`].filter(Boolean).join(', ') + '.';
+        return which + [`${count(delivered)} delivered`, givenUp > 0 && `${count(givenUp)} refused again`, waiting > 0 && `${count(waiting)} still waiting`].filter(Boolean).join(', ') + '.';
       }} />
   `;
 }
 
 function Attempts({ name }) {
-  const ticks = useTicks(2000);
-  const { value = [], error } = useLoaded((signal) => api.attempts(name, signal), [name, ticks]);
+  const [turn, setTurn] = useState(0);
+  const { value, error, loading } = useLoaded((signal) => api.attempts(name, signal), [name, turn]);
+  useEffect(() => {
+    if (loading) return undefined;
+    const timer = setTimeout(() => setTurn(turn + 1), attemptsEvery);
+    return () => clearTimeout(timer);
+  }, [loading, turn]);
   return html`
     <section class="attempts" aria-labelledby="attempts">
       <h4 id="attempts">Last attempts</h4>
       ${error && html`<p class="wrong">${error.message}</p>`}
-      ${!error && value.length === 0 && html`<p class="small">None since the bus was started.</p>`}
+      ${value?.length === 0 && html`<p class="small">None since the bus was started.</p>`}
       <ul class="list">
-        ${value.map((attempt) => html`
+        ${value?.map((attempt) => html`
           <li key="${attempt.began} ${attempt.sequence}" data-outcome=${attempt.outcome}>
             <details>
               <summary>

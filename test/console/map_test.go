@@ -1,0 +1,68 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"miniblog/test/browser"
+	"miniblog/test/harness"
+)
+
+// node is the CSS selector of a card of the map.
+func node(name string) string { return fmt.Sprintf("[data-node=%q]", name) }
+
+func TestMapShowsAServiceThatJoinsAndThatItLeft(t *testing.T) {
+	t.Parallel()
+	blog := harness.StartBlog(t, harness.Config{})
+	c := look(t, browser.Start(t), blog.Bus, "")
+	for _, name := range []string{"follower posts", "follower comments", "follower query", "subscriber moderation", "subscriber comments"} {
+		c.Await(name, fmt.Sprintf(`document.querySelector('%s[data-state="up"]')`, node(name)))
+	}
+
+	ctx, leave := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, blog.Bus.URL+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("User-Agent", "coffee-machine/3 (kitchen)")
+	request.Header.Set("Accept", "text/event-stream")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	c.awaitText(node("follower coffee-machine"), "kitchen")
+	c.Await("a line to it", `document.querySelectorAll(".lines .line").length === document.querySelectorAll("[data-side]").length`)
+	leave()
+	io.Copy(io.Discard, response.Body)
+	c.Await("that it left", fmt.Sprintf(`document.querySelector('%s[data-state="gone"]')`, node("follower coffee-machine")))
+
+	blog.MustPost(t, "Seen on the map")
+	c.awaitText(node("publisher posts"), "1 seen")
+	c.awaitText(".latest", "PostCreated")
+}
+
+func TestStoppedModerationIsSeenAndSoIsThatItHeals(t *testing.T) {
+	t.Parallel()
+	blog := harness.StartBlog(t, harness.Config{})
+	post := blog.MustPost(t, "A post")
+	c := look(t, browser.Start(t), blog.Bus, "")
+	moderation := node("subscriber moderation")
+	c.Await("moderation, up", fmt.Sprintf(`document.querySelector('%s[data-state="up"]')`, moderation))
+
+	blog.Moderation.Copies[0].Kill()
+	blog.MustComment(t, post.ID, "Does anybody read this?")
+	c.Await("moderation, down and behind", fmt.Sprintf(`Number(document.querySelector('%s[data-state="down"]')?.dataset.lag) > 0`, moderation))
+	c.visit("#/life/2")
+	c.awaitText(`.part[data-type="CommentCreated"] .step[data-open="true"]`, "Waits for moderation, which is down")
+	c.awaitText(".summary", "not decided yet")
+
+	blog.Moderation.Copies[0].Start()
+	c.awaitText(".summary", "This comment was approved")
+	c.awaitText(`.part[data-type="CommentCreated"] .step[data-kind="wait"]:not([data-open])`, "Waited for moderation")
+	c.visit("#/")
+	c.Await("moderation, up and not behind", fmt.Sprintf(`document.querySelector('%s[data-state="up"]')?.dataset.lag === "0"`, moderation))
+}
