@@ -7,6 +7,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,8 @@ type Service struct {
 	// Background functions run beside the server until their context ends, after
 	// the last answer. An error of one stops the service.
 	Background []func(context.Context) error
+	// Heap is how large the heap may grow before it is collected, in bytes; 12 MiB.
+	Heap uint64
 	// Close gives back what open took; called when nothing runs any more.
 	Close func() error
 }
@@ -120,6 +123,7 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 		return err
 	}
 	server := newServer(svc, addrs, log)
+	collectFrom(cmp.Or(svc.Heap, defaultHeap))
 
 	// The server stops first: what it still answers may need the others.
 	background := newGroup(context.WithoutCancel(ctx))
