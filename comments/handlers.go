@@ -74,7 +74,10 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 // be known, else nothing is done; known with another text it was another
 // request, and that is a 422.
 func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.Comment, isNew bool) (done bool, err error) {
-	var thread []shown
+	thread, others := []shown(nil), maxLimit-1
+	if web.Reserve(w, r, maxText) != nil {
+		others = 0 // what was stored is answered, with whatever memory there is
+	}
 	err = c.view.Read(r.Context(), func(tx *projection.Tx) error {
 		known, n, found, err := find(tx, comment.PostID, comment.ID)
 		if err != nil || !found && !isNew {
@@ -90,7 +93,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 			}
 		}
 		done = true
-		thread, err = until(tx, comment.PostID, n-1, maxLimit-1)
+		thread, err = until(tx, comment.PostID, n-1, others)
 		return err
 	})
 	if done && err == nil {
@@ -102,9 +105,7 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 // awaitPost returns when the post is known. If it does not become so in time
 // it is a 404, or a 503 while the bus is away and the log may hold it.
 func (c *comments) awaitPost(ctx context.Context, post string) error {
-	known, err := c.view.Until(ctx, projection.Arrival, func(tx *projection.Tx) (bool, error) {
-		return tx.Get("SELECT 1 FROM posts WHERE id = ? AND known", []any{post}, new(int64))
-	})
+	known, err := c.view.UntilRow(ctx, projection.Arrival, "SELECT 1 FROM posts WHERE id = ? AND known", post)
 	switch {
 	case known || err != nil:
 		return err
@@ -134,8 +135,10 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var thread []shown
-	var more bool
+	if err := web.Reserve(w, r, min(int64(limit)*event.MaxContent, maxText)); err != nil {
+		return err
+	}
+	thread, more := []shown(nil), false
 	last := query.Get("after") // it may be known to another copy alone yet
 	known, err := c.view.Until(r.Context(), projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
 		thread, more, known, err = after(tx, post, last, limit)

@@ -117,9 +117,7 @@ type shown struct {
 	Status  event.Status `json:"status"`
 }
 
-// maxText bounds the text of one answer, in bytes: many readers may be slow to
-// take theirs.
-const maxText = 512 << 10
+const maxText = 512 << 10 // bytes of JSON that the texts in one answer take, about
 
 // after returns the comments of a post that follow the comment after, oldest
 // first, at most limit; more tells whether others follow. known is false if there
@@ -161,7 +159,7 @@ func query(tx *projection.Tx, limit int, text, post string, n int64) (comments [
 			return nil, false, err
 		}
 		c.Content = c.Status.Readable(c.Content)
-		size += len(c.Content)
+		size += event.TextLen(c.Content)
 		comments = append(comments, c)
 	}
 	return comments, false, rows.Err()

@@ -15,6 +15,7 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 1000
+	maxPost      = 1 << 10         // bytes that most posts take at most in an answer
 	readLimit    = 2 * time.Second // how long a writer waits to read its own write
 )
 
@@ -81,6 +82,9 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	limit, err := web.Limit(query, defaultLimit, maxLimit)
 	if err != nil {
+		return err
+	}
+	if err := web.Reserve(w, r, int64(limit)*maxPost); err != nil {
 		return err
 	}
 	var posts []event.Post

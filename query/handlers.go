@@ -38,7 +38,16 @@ func (q *query) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s := selection{limit, params.Get("before"), params.Get("id")}
-	return q.cache.Answer(w, r, s, func(ctx context.Context) (*pagecache.Page, error) {
+	if s.before != "" { // it may be known to another copy alone yet
+		known, err := q.view.UntilRow(r.Context(), projection.Arrival, "SELECT 1 FROM posts WHERE id = ?", s.before)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return web.Invalid("before", "There is no post %.140q to list the posts before.", s.before)
+		}
+	}
+	return q.cache.Answer(w, r, s, maxPage, func(ctx context.Context) (*pagecache.Page, error) {
 		return q.render(ctx, s, r.URL)
 	})
 }

@@ -15,19 +15,19 @@ import (
 const (
 	firstComments = 50      // that a post carries
 	maxBody       = 1 << 20 // bytes after which a page ends before its limit
+	maxPage       = 4 << 20 // bytes of the longest page: its last post has the longest comments
 )
 
 // render reads and writes a page of posts: an object by id, newest first.
 func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache.Page, error) {
-	header := http.Header{}
-	answer := web.NewObject()
-	known, err := q.view.Until(ctx, projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
-		posts, known, err := selected(tx, s)
-		if err != nil || !known { // then nothing is written yet
-			return false, err
+	header, answer := http.Header{}, web.NewObject()
+	err := q.view.Read(ctx, func(tx *projection.Tx) error {
+		posts, err := selected(tx, s)
+		if err != nil {
+			return err
 		}
 		if err := tx.Describe(header); err != nil {
-			return false, err
+			return err
 		}
 		for i, p := range posts {
 			if i == s.limit || answer.Len() > maxBody {
@@ -35,19 +35,16 @@ func (q *query) render(ctx context.Context, s selection, u *url.URL) (*pagecache
 				break
 			}
 			if err := p.readComments(tx); err != nil {
-				return false, err
+				return err
 			}
 			if err := answer.Add(p.ID, &p); err != nil {
-				return false, err
+				return err
 			}
 		}
-		return true, nil
+		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	if !known {
-		return nil, web.Invalid("before", "There is no post %.140q to list the posts before.", s.before)
 	}
 	return pagecache.NewPage(answer.End(), header), nil
 }
@@ -68,33 +65,26 @@ type comment struct {
 	Status  event.Status `json:"status"`
 }
 
-// selected returns the posts of a page, and one more if there are more. known is
-// false if there is no post that they should come before.
-func selected(tx *projection.Tx, s selection) (posts []post, known bool, err error) {
-	before := int64(1) << 62
-	if s.before != "" {
-		known, err := tx.Get("SELECT n FROM posts WHERE id = ?", []any{s.before}, &before)
-		if err != nil || !known {
-			return nil, false, err
-		}
-	}
-	query, args := "SELECT n, id, title FROM posts WHERE n < ? AND title IS NOT NULL ORDER BY n DESC LIMIT ?", []any{before, s.limit + 1}
+// selected returns the posts of a page, and one more if there are more.
+func selected(tx *projection.Tx, s selection) (posts []post, err error) {
+	query, args := `SELECT n, id, title FROM posts WHERE n < coalesce((SELECT n FROM posts WHERE id = ?), 1 << 62) AND title IS NOT NULL
+		ORDER BY n DESC LIMIT ?`, []any{s.before, s.limit + 1}
 	if s.id != "" {
-		query, args = "SELECT n, id, title FROM posts WHERE n < ? AND title IS NOT NULL AND id = ?", []any{before, s.id}
+		query, args = "SELECT n, id, title FROM posts WHERE title IS NOT NULL AND id = ?", []any{s.id}
 	}
 	rows, err := tx.Query(query, args...)
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var p post
 		if err := rows.Scan(&p.n, &p.ID, &p.Title); err != nil {
-			return nil, true, err
+			return nil, err
 		}
 		posts = append(posts, p)
 	}
-	return posts, true, rows.Err()
+	return posts, rows.Err()
 }
 
 // readComments reads the post's first comments and their count.

@@ -34,7 +34,7 @@ type Log interface {
 	Reader(after event.Sequence) *eventlog.Reader
 	// Recent returns what comes after the sequence if it is in memory.
 	Recent(after event.Sequence) eventlog.Batch
-	Frames(after event.Sequence, limit uint64) (*eventlog.Frames, error)
+	Frames(after event.Sequence, limit uint64, reserve eventlog.Reserve) (*eventlog.Frames, error)
 }
 
 // Config is what the API works on. It closes none of it.

@@ -16,7 +16,7 @@ func (f *fetch) scanFirst(ctx context.Context) (*scan, error) {
 	timeout := time.NewTimer(f.want.wait)
 	defer timeout.Stop()
 	for {
-		if err := s.advance(f.reader); err != nil {
+		if err := f.advance(s); err != nil {
 			s.close()
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func (f *fetch) sendLines(ctx context.Context) error {
 		if err := write(body, s.found.Text); err != nil {
 			return cutOff(err)
 		}
-		if err := s.advance(f.reader); err != nil {
+		if err := f.advance(s); err != nil {
 			return cutOff(err)
 		}
 	}
@@ -70,7 +70,7 @@ func (f *fetch) sendArray(ctx context.Context) error {
 			}
 			slice = slice[:0]
 		}
-		if err := s.advance(f.reader); err != nil {
+		if err := f.advance(s); err != nil {
 			return cutOff(err)
 		}
 	}

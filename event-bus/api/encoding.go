@@ -48,6 +48,14 @@ func newBody(stream *web.Stream, header http.Header, encoding string) io.WriteCl
 	return encodedBody{e, pool}
 }
 
+// encoderBytes is what an encoder of the answer's body holds, about.
+func (f *fetch) encoderBytes() int {
+	if _, encoded := encoders[f.encoding]; encoded {
+		return 2 << 20
+	}
+	return 0
+}
+
 // plainBody is a body without an encoding.
 type plainBody struct{ io.Writer }
 

@@ -168,7 +168,7 @@ func (f *fetch) checkHistory(refuse bool) error {
 	if f.want.after == 0 || f.want.afterID == "" {
 		return nil
 	}
-	id, err := idAt(f.log, f.want.after)
+	id, err := f.idAt(f.want.after)
 	if err == nil && id != f.want.afterID {
 		err = otherHistory("Event %d of this log is not the event that you know.", f.want.after)
 	}
@@ -180,10 +180,12 @@ func otherHistory(format string, args ...any) error {
 }
 
 // idAt returns the id of the event at a sequence, which is durable.
-func idAt(log Log, at event.Sequence) (string, error) {
-	r := log.Reader(at - 1)
+func (f *fetch) idAt(at event.Sequence) (string, error) {
+	r := f.log.Reader(at - 1)
+	defer f.out.Hold(0)
 	defer r.Close()
 	r.Want(1)
+	r.Reserve = f.reserve
 	b, err := r.Next()
 	if err != nil {
 		return "", err
@@ -204,6 +206,28 @@ func write(w io.Writer, p []byte) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// reserve waits until the answer may hold that many bytes.
+func (f *fetch) reserve(bytes int) error { return f.out.Reserve(f.reader, bytes) }
+
+// advance moves s on. What it decodes the answer holds until the next call; a
+// reader who waits holds nothing.
+func (f *fetch) advance(s *scan) error {
+	s.reader.Reserve = func(bytes int) error {
+		if len(s.want.types) > 0 {
+			bytes *= 2 // for what is chosen
+		}
+		return f.reserve(f.encoderBytes() + bytes)
+	}
+	err := s.advance(f.reader)
+	if err != nil || !s.ready() {
+		s.close()
+		f.out.Hold(0)
+		return err
+	}
+	f.out.Hold(f.encoderBytes() + s.held())
 	return nil
 }
 

@@ -27,8 +27,15 @@ func newScan(log Log, want wanted) *scan {
 	return s
 }
 
-// close ends the scan and what it found last.
-func (s *scan) close() { s.reader.Close() }
+// close gives back what the scan holds, and with it what it found last. It may go
+// on after that.
+func (s *scan) close() {
+	s.reader.Close()
+	s.chosen = nil
+}
+
+// held returns how many bytes the scan holds of its own.
+func (s *scan) held() int { return s.reader.Held() + cap(s.chosen) }
 
 // ready tells whether something was found.
 func (s *scan) ready() bool { return len(s.found.Text) > 0 }

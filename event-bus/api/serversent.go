@@ -24,6 +24,7 @@ func (f *fetch) sendStream(ctx context.Context) error {
 	f.header.Set("X-Accel-Buffering", "no") // nginx must pass it on at once
 	f.begin(f.log.Last())
 	f.want.wait = keepAlive
+	f.encoding = ""
 	if err := f.out.Flush(); err != nil {
 		return cutOff(err)
 	}
@@ -41,7 +42,7 @@ func (f *fetch) sendStream(ctx context.Context) error {
 			if err := f.sendServerSent(s.found); err != nil {
 				return cutOff(err)
 			}
-			if err := s.advance(f.reader); err != nil {
+			if err := f.advance(s); err != nil {
 				return cutOff(err)
 			}
 		}
@@ -51,6 +52,7 @@ func (f *fetch) sendStream(ctx context.Context) error {
 		f.sent(s.passed)
 		f.want.after, f.want.limit = s.passed, s.want.limit
 		s.close()
+		f.out.Hold(0)
 		pause(ctx, flushEvery)
 	}
 	return nil

@@ -16,11 +16,12 @@ func (f *fetch) sendStored(ctx context.Context) error {
 	f.awaitMore(ctx)
 	last := f.log.Last()
 	f.begin(last)
-	frames, err := f.log.Frames(f.want.after, min(f.want.limit, uint64(last-min(last, f.want.after))))
+	frames, err := f.log.Frames(f.want.after, min(f.want.limit, uint64(last-min(last, f.want.after))), f.reserve)
 	if err != nil {
 		return err
 	}
 	defer frames.Close()
+	f.out.Hold(frames.Held)
 	f.header.Set("Content-Type", wire.Lines)
 	f.header.Set("Content-Encoding", "zstd")
 	f.header.Set("Content-Length", strconv.FormatInt(frames.Size, 10)) // without it there is no sendfile

@@ -184,7 +184,7 @@ func mustReadInOrder(t *testing.T, l *Log) {
 			}
 			next = b.Last()
 		}
-		frames, err := l.Frames(after, 2)
+		frames, err := l.Frames(after, 2, nil)
 		if err != nil {
 			mustBeDamage(t, err)
 			continue

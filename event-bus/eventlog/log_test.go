@@ -271,7 +271,7 @@ func TestFramesAreTheEventsAsTheyAreOnDisk(t *testing.T) {
 		after event.Sequence
 		limit uint64
 	}{{0, 1 << 40}, {0, 1}, {0, 20}, {5, 10}, {5, 15}, {5, 300}, {19, 1}, {399, 401}, {799, 5}, {800, 5}, {9999, 5}, {0, 0}} {
-		f, err := l.Frames(c.after, c.limit)
+		f, err := l.Frames(c.after, c.limit, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -407,7 +407,7 @@ func TestNothingComesAfterTheLastSequenceThereCanBe(t *testing.T) {
 	if got := readAll(t, l, last); len(got) != 0 {
 		t.Errorf("%d events come after %d", len(got), last)
 	}
-	frames, err := l.Frames(last, 10)
+	frames, err := l.Frames(last, 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

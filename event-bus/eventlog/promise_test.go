@@ -208,7 +208,7 @@ func linesOf(l *Log) (lines [][]byte, err error) {
 	if len(lines) < int(last) {
 		return nil, fmt.Errorf("the log says that it holds %d events, and reads as %d", last, len(lines))
 	}
-	frames, err := l.Frames(0, uint64(len(lines)))
+	frames, err := l.Frames(0, uint64(len(lines)), nil)
 	if err != nil {
 		return nil, err
 	}

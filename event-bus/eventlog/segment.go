@@ -176,45 +176,61 @@ func (s *segment) damage(offset int64, sequence event.Sequence, err error) error
 	return &Damage{File: s.name, Offset: offset, Event: sequence, Err: err}
 }
 
-// readData returns the header and the encoded data of the batch at e, in buf
-// if it has room. What does not hold is damage: the batch was durable.
-func (s *segment) readData(e entry, buf []byte) (batch, []byte, error) {
+// readHeader returns the header of the batch at e. What does not hold is damage:
+// the batch was durable.
+func (s *segment) readHeader(e entry) (batch, error) {
 	var header [headerSize]byte
 	if _, err := s.file.ReadAt(header[:], e.offset); err != nil {
-		return batch{}, nil, s.damage(e.offset, e.first, err)
+		return batch{}, s.damage(e.offset, e.first, err)
 	}
 	b, err := parseBatch(header[:])
 	if err != nil {
-		return batch{}, nil, s.damage(e.offset, e.first, err)
+		return batch{}, s.damage(e.offset, e.first, err)
 	}
 	if b.first != e.first || e.offset+b.size() > s.size {
-		return batch{}, nil, s.damage(e.offset, e.first, errHeader)
+		return batch{}, s.damage(e.offset, e.first, errHeader)
 	}
+	return b, nil
+}
+
+// readEncoded returns the encoded data of the batch at e, in buf if it has room.
+// What does not hold is damage.
+func (s *segment) readEncoded(e entry, b batch, buf []byte) ([]byte, error) {
 	if cap(buf) < int(b.dataLen) {
 		buf = make([]byte, b.dataLen)
 	}
 	buf = buf[:b.dataLen]
 	if _, err := s.file.ReadAt(buf, e.offset+headerSize); err != nil {
-		return batch{}, nil, s.damage(e.offset, e.first, err)
+		return nil, s.damage(e.offset, e.first, err)
 	}
 	if crc32.Checksum(buf, castagnoli) != b.dataCRC {
-		return batch{}, nil, s.damage(e.offset, e.first, errData)
+		return nil, s.damage(e.offset, e.first, errData)
 	}
-	return b, buf, nil
+	return buf, nil
 }
 
 // readLines returns the header and the lines of the batch at e, appended to
 // lines[:0].
 func (s *segment) readLines(e entry, lines []byte) (batch, []byte, error) {
-	return s.readSome(e, math.MaxUint64, lines)
+	return s.readSome(e, math.MaxUint64, lines, nil)
 }
 
 // readSome is readLines for the first n lines; of more than the batch has, it
-// returns all. What it does not return it need not decode.
-func (s *segment) readSome(e entry, n uint64, lines []byte) (batch, []byte, error) {
+// returns all. What it does not return it need not decode. Unless reserve is nil
+// it is asked before there is memory for the batch.
+func (s *segment) readSome(e entry, n uint64, lines []byte, reserve Reserve) (batch, []byte, error) {
+	b, err := s.readHeader(e)
+	if err != nil {
+		return batch{}, nil, err
+	}
+	if reserve != nil {
+		if err := reserve(int(b.dataLen) + max(int(b.rawLen), cap(lines))); err != nil {
+			return batch{}, nil, err
+		}
+	}
 	buf := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(buf)
-	b, data, err := s.readData(e, *buf)
+	data, err := s.readEncoded(e, b, *buf)
 	if err != nil {
 		return batch{}, nil, err
 	}
@@ -243,8 +259,8 @@ var errFewer = errors.New("a batch holds fewer events than the index says")
 
 // readFrom returns the batch at e, which holds the sequence, up to the event last
 // at least. Its Text is lines if that has room.
-func (s *segment) readFrom(e entry, sequence, last event.Sequence, lines []byte) (Batch, error) {
-	b, lines, err := s.readSome(e, uint64(last-e.first)+1, lines)
+func (s *segment) readFrom(e entry, sequence, last event.Sequence, lines []byte, reserve Reserve) (Batch, error) {
+	b, lines, err := s.readSome(e, uint64(last-e.first)+1, lines, reserve)
 	if err == nil && b.last() < sequence {
 		err = s.damage(e.offset, sequence, errFewer)
 	}

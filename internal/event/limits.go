@@ -21,3 +21,18 @@ func Cut(text string, most int) string {
 	}
 	return text
 }
+
+// TextLen returns how many bytes a text takes in JSON, at most.
+func TextLen(text string) (n int) {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ':
+			n += len(`\u0000`)
+		case c == '"' || c == '\\':
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}

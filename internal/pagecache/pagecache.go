@@ -26,7 +26,7 @@ const (
 
 // Page is an answer of JSON. It does not change once it was rendered.
 type Page struct {
-	body   []byte
+	shared web.Shared
 	header http.Header
 	etag   string
 }
@@ -35,7 +35,7 @@ type Page struct {
 // body, so it is the same on every replica.
 func NewPage(body []byte, header http.Header) *Page {
 	sum := sha256.Sum256(body)
-	p := &Page{body: body, header: header, etag: `"` + hex.EncodeToString(sum[:16]) + `"`}
+	p := &Page{shared: web.Shared{Body: body}, header: header, etag: `"` + hex.EncodeToString(sum[:16]) + `"`}
 	p.header.Set("ETag", p.etag)
 	p.header.Set("Cache-Control", "no-cache") // to be kept, and asked about each time
 	return p
@@ -51,7 +51,7 @@ func (p *Page) Send(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	web.WriteBody(w, http.StatusOK, "application/json", p.body)
+	p.shared.Write(w, "application/json")
 }
 
 // known tells whether an If-None-Match names etag (RFC 9110, section 13.1.2).
@@ -80,11 +80,16 @@ type entry struct {
 	err  error
 }
 
-// Answer answers r with the page for key, which it renders if it is not here.
-// Requests for a page that is being rendered wait for that. Its error is
-// render's, or that r ended.
-func (c *Cache[K]) Answer(w http.ResponseWriter, r *http.Request, key K, render func(context.Context) (*Page, error)) error {
-	page, err := c.Get(r.Context(), key, render)
+// Answer answers r with the page for key, which it renders if it is not here, once
+// there is memory for most bytes. Requests for a page that is being rendered wait
+// for that. Its error is render's, that there is no memory, or that r ended.
+func (c *Cache[K]) Answer(w http.ResponseWriter, r *http.Request, key K, most int64, render func(context.Context) (*Page, error)) error {
+	page, err := c.Get(r.Context(), key, func(ctx context.Context) (*Page, error) {
+		if err := web.Reserve(w, r.WithContext(ctx), most); err != nil {
+			return nil, err
+		}
+		return render(ctx)
+	})
 	if err == nil {
 		page.Send(w, r)
 	}
@@ -136,7 +141,7 @@ func (c *Cache[K]) keep(key K, e *entry) {
 	case e.err != nil:
 		delete(c.entries, key)
 	default:
-		c.bytes += len(e.page.body)
+		c.bytes += cap(e.page.shared.Body)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestManyMissesAreOneRendering(t *testing.T) {
 				<-release
 				return page("text"), nil
 			})
-			if err != nil || string(p.body) != "text" {
+			if err != nil || string(p.shared.Body) != "text" {
 				t.Errorf("%+v, %v", p, err)
 			}
 		})
@@ -56,7 +56,7 @@ func TestPageReadBeforeAChangeIsNotServedAfterIt(t *testing.T) {
 	cache.Clear()
 	for range 2 {
 		p, err := cache.Get(t.Context(), "k", func(context.Context) (*Page, error) { return page("new"), nil })
-		if err != nil || string(p.body) != "new" {
+		if err != nil || string(p.shared.Body) != "new" {
 			t.Fatalf("%+v, %v", p, err)
 		}
 		select {
@@ -93,7 +93,7 @@ func TestWhoLeavesDoesNotSpoilItForOthers(t *testing.T) {
 	if p == nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if p, err := cache.Get(t.Context(), "k", func(context.Context) (*Page, error) { return page("rendered again"), nil }); err != nil || string(p.body) != "text" {
+	if p, err := cache.Get(t.Context(), "k", func(context.Context) (*Page, error) { return page("rendered again"), nil }); err != nil || string(p.shared.Body) != "text" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -244,6 +244,11 @@ func (p *Projection) Until(ctx context.Context, limit time.Duration, holds func(
 	}
 }
 
+// UntilRow is Until a query, whose first column is a number, has a row.
+func (p *Projection) UntilRow(ctx context.Context, limit time.Duration, query string, args ...any) (reached bool, err error) {
+	return p.Until(ctx, limit, func(tx *Tx) (bool, error) { return tx.Get(query, args, new(int64)) })
+}
+
 // commit commits what apply does. Unless log is empty, the checkpoint moves in
 // the same transaction to the one of log that apply returns. A damaged file is
 // replaced by an empty one. The caller holds write.

@@ -2,11 +2,12 @@ package web
 
 import (
 	"errors"
-	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -33,29 +34,8 @@ func ReadBodyInto(buf []byte, w http.ResponseWriter, r *http.Request, limit int6
 		return nil, "", NewProblem(http.StatusUnsupportedMediaType,
 			"Send the body with the header \"Content-Type: %s\".", strings.Join(accepted, "\" or \""))
 	}
-	body, err = readAll(buf, http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, "", NewProblem(http.StatusRequestEntityTooLarge, "The body is too large: it may have at most %d bytes.", limit)
-	}
-	if err != nil {
-		p := NewProblem(http.StatusBadRequest, "The body did not arrive whole.")
-		p.Cause = err
-		return nil, "", p
-	}
-	return body, mediaType, nil
-}
-
-// readAll is io.ReadAll that believes an honest Content-Length.
-func readAll(buf []byte, r io.Reader, length, limit int64) ([]byte, error) {
-	if length < 0 || length > limit {
-		return io.ReadAll(r)
-	}
-	if int64(cap(buf)) < length {
-		buf = make([]byte, length)
-	}
-	n, err := io.ReadFull(r, buf[:length])
-	return buf[:n], err
+	body, err = newUpload(w, r, limit).read(buf)
+	return body, mediaType, err
 }
 
 // ReadJSON decodes the body into v, a pointer to a struct. Its errors are
@@ -65,6 +45,7 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
+	defer holderOf(w).release() // what is decoded is v's own
 	return DecodeJSON(body, v)
 }
 
@@ -129,9 +110,58 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 
 // WriteBody sends body with status.
 func WriteBody(w http.ResponseWriter, status int, contentType string, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h := holderOf(w)
+	h.hold(int64(cap(body)))
+	write(w, h, status, contentType, body)
+}
+
+// write sends a body that was counted.
+func write(w http.ResponseWriter, h *holder, status int, contentType string, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	w.Write(body) // a reader that is gone needs no answer
+	if len(body) <= smallBytes {
+		w.Write(body)
+		return
+	}
+	rc := http.NewResponseController(w)
+	for slice := range slices.Chunk(body, sliceBytes) {
+		if _, err := writeSlice(w, rc, h, slice); err != nil {
+			return // a reader that is gone needs no answer
+		}
+	}
+}
+
+// Shared is a body that many readers may be taking at once. It is counted once.
+type Shared struct {
+	Body []byte // does not change
+
+	mu      sync.Mutex
+	readers int
+}
+
+// Write sends the body with 200.
+func (s *Shared) Write(w http.ResponseWriter, contentType string) {
+	h := holderOf(w)
+	s.count(h.memory, 1)
+	defer s.count(h.memory, -1)
+	h.hold(0) // what was reserved to make it
+	h.shares = true
+	defer func() { h.shares = false }()
+	write(w, h, http.StatusOK, contentType, s.Body)
+}
+
+// count counts readers; the body is held from the first to the last.
+func (s *Shared) count(m *memory, readers int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.readers
+	s.readers += readers
+	switch {
+	case before == 0:
+		m.add(int64(cap(s.Body)))
+	case s.readers == 0:
+		m.add(-int64(cap(s.Body)))
+	}
 }

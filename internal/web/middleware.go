@@ -77,7 +77,8 @@ var requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 func Observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		a := &answer{ResponseWriter: w, request: r}
+		a := &answer{ResponseWriter: w, request: r, holder: holder{memory: requests}}
+		defer a.holder.release()
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -102,6 +103,7 @@ type answer struct {
 	request  *http.Request
 	status   int
 	replaced bool // the mux's plain text was replaced by a problem
+	holder   holder
 }
 
 // Status returns the answer's status: what the server sends for a handler that

@@ -41,7 +41,7 @@ func ReadCommand(w http.ResponseWriter, r *http.Request, field string, most int)
 // Text checks a string that a person typed: trimmed, of 1 to most characters,
 // without NUL. Its error is the 422 for field.
 func Text(field string, value string, most int) (string, error) {
-	value = strings.TrimSpace(value)
+	value = strings.Clone(strings.TrimSpace(value)) // a megabyte of spaces must not stay
 	switch n := utf8.RuneCountInString(value); {
 	case n == 0:
 		return "", Invalid(field, "The %s is missing: write at least one character.", field)
