@@ -86,6 +86,9 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		err = l.open(ctx)
 	}
 	if err != nil {
+		if last := conn.LastError(); last != nil && !errors.Is(err, last) {
+			err = fmt.Errorf("%w; the connection: %w", err, last)
+		}
 		conn.Close()
 		return nil, err
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// senders is how many messages of one copy are on their way at once. What
-	// comes meanwhile waits, and goes as one message.
+	// senders is how many messages of one copy are on their way to the stream at
+	// once. What comes meanwhile waits, and goes as one message.
 	senders = 2
 	// groupBytes is how many bytes of lines a message takes, at least one request.
 	groupBytes = 768 << 10
@@ -203,56 +203,68 @@ func (l *Log) take() []*request {
 }
 
 // publish sends a group until the stream has it or nobody waits for it any
-// longer.
+// longer. It does not wait until this copy has applied it: the next message can
+// be on its way.
 func (l *Log) publish(ctx context.Context, requests []*request) {
 	g := &group{nonce: l.nonces.next(), requests: requests, settled: make(chan struct{})}
 	l.mu.Lock()
 	before, point, failed := l.current.Message, l.newestPointLocked(), l.failed
 	l.pending[g.nonce] = g
 	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.pending, g.nonce)
-	}()
 	messages, err := encode(g.nonce, requests, l.name, point)
 	if err = errors.Join(failed, err); err != nil {
-		g.finish(err)
+		l.finish(g, err)
 		return
 	}
 	ctx, cancel := context.WithDeadline(ctx, requests[len(requests)-1].deadline)
-	defer cancel()
+	stored, err := l.sendUntilStored(ctx, g, messages)
+	if err == nil && stored <= before {
+		err = stopf("the stream %s gave place %d to a new message, and this copy has applied %d: the stream was replaced by an older one", streamName, stored, before)
+		l.fail(err)
+	}
+	if err != nil {
+		l.finish(g, err)
+		cancel()
+		return
+	}
+	l.mu.Lock()
+	l.stated = point
+	l.mu.Unlock()
+	g.ack()
+	l.done.Go(func() { // ends at the deadline
+		defer cancel()
+		select {
+		case <-g.settled:
+		case <-ctx.Done():
+		}
+		l.finish(g, fmt.Errorf("%w: the message is stored, and has not come back", eventlog.ErrUnavailable))
+	})
+}
+
+// finish forgets a group, and answers with err what is not answered yet.
+func (l *Log) finish(g *group, err error) {
+	l.mu.Lock()
+	delete(l.pending, g.nonce)
+	l.mu.Unlock()
+	g.finish(err)
+}
+
+// sendUntilStored sends the messages of a group, again and again with the same
+// names, until the stream has them. It returns the last one's place there.
+func (l *Log) sendUntilStored(ctx context.Context, g *group, messages []*nats.Msg) (uint64, error) {
 	for {
 		stored, err := l.sendOnce(ctx, messages)
-		switch {
-		case err == nil:
-			if stored <= before {
-				l.fail(stopf("the stream %s gave place %d to a new message, and this copy has applied %d: the stream was replaced by an older one", streamName, stored, before))
-				return
-			}
-			g.ack()
-			l.mu.Lock()
-			l.stated = point
-			l.mu.Unlock()
-			select {
-			case <-g.settled:
-			case <-ctx.Done():
-				g.finish(fmt.Errorf("%w: the message is stored, and has not come back", eventlog.ErrUnavailable))
-			}
-			return
-		case errors.Is(err, eventlog.ErrFull):
-			g.finish(err)
-			return
+		if err == nil || errors.Is(err, eventlog.ErrFull) {
+			return stored, err
 		}
 		l.config.Logger.Debug("a message is sent again", "nonce", g.nonce, "error", err)
 		select {
-		case <-g.settled:
-			return
+		case <-g.settled: // this copy has failed
 		case <-time.After(100 * time.Millisecond):
+			continue
 		case <-ctx.Done():
-			g.finish(fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err))
-			return
 		}
+		return 0, fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err)
 	}
 }
 

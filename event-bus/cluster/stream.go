@@ -32,7 +32,8 @@ func connect(config Config) (*nats.Conn, error) {
 		nats.Name("miniblog-event-bus"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.ReconnectWait(100 * time.Millisecond), nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(time.Second),
-		nats.ReconnectBufSize(-1), // what cannot be sent is an error now, and sent again by us
+		nats.IgnoreAuthErrorAbort(), // credentials may be replaced
+		nats.ReconnectBufSize(-1),   // what cannot be sent is an error now, and sent again by us
 	}
 	if file := config.CredentialsFile; file != "" {
 		text, err := os.ReadFile(file)

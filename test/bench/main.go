@@ -116,6 +116,7 @@ var groups = []group{
 	{"followers", (*bench).followers},
 	{"push", (*bench).pushing},
 	{"idle", (*bench).idle},
+	{"cluster", (*bench).cluster},
 }
 
 func groupNames() (names []string) {

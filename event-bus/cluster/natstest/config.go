@@ -1,29 +1,31 @@
 package natstest
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
 
-// config is what a server's nats.conf says.
-type config struct {
-	name                   string
-	client, monitor, route string   // addresses
-	others                 []string // URLs of the other servers' routes
-	store                  string
+// Config is what the nats.conf of one of the servers says.
+type Config struct {
+	Name                   string
+	Client, Monitor, Route string   // addresses
+	Routes                 []string // addresses of the other servers
+	Store                  string   // a folder
 	Options
 }
 
 // String returns the file.
-func (c config) String() string {
+func (c Config) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "server_name: %s\nlisten: %s\nhttp: %s\n", c.name, c.client, c.monitor)
-	fmt.Fprintf(&b, "jetstream { store_dir: %q, sync_interval: %s, max_file_store: %s, max_memory_store: 64MB }\n", c.store, c.SyncInterval, c.MaxStore)
+	fmt.Fprintf(&b, "server_name: %s\nlisten: %s\nhttp: %s\n", c.Name, c.Client, c.Monitor)
+	fmt.Fprintf(&b, "jetstream { store_dir: %q, sync_interval: %s, max_file_store: %s, max_memory_store: 64MB }\n",
+		c.Store, cmp.Or(c.SyncInterval, "always"), cmp.Or(c.MaxStore, "1GB"))
 	advertise := ""
 	if c.Links { // no server may find a way around a link
 		advertise = `, no_advertise: true, advertise: "127.0.0.1:1"`
 	}
-	fmt.Fprintf(&b, "cluster { name: miniblog, listen: %s, routes: [%s]%s }\n", c.route, strings.Join(c.others, ", "), advertise)
+	fmt.Fprintf(&b, "cluster { name: miniblog, listen: %s, routes: [\"nats://%s\"]%s }\n", c.Route, strings.Join(c.Routes, `", "nats://`), advertise)
 	b.WriteString(`system_account: SYS
 accounts {
   SYS {
@@ -46,6 +48,6 @@ accounts {
 	return b.String()
 }
 
-func (c config) account(b *strings.Builder, name, user, jetstream string) {
+func (c Config) account(b *strings.Builder, name, user, jetstream string) {
 	fmt.Fprintf(b, "  %s {\n    jetstream: %s\n    users: [{%s}]\n    imports: [{service: {account: SYS, subject: \"$SYS.REQ.SERVER.PING.JSZ\"}}]\n  }\n", name, jetstream, user)
 }

@@ -13,10 +13,10 @@ import (
 //
 //   - passing is closed while bytes pass, and open while the link is stalled.
 type Link struct {
-	Addr   string // where to connect
-	target string
+	Addr string // where to connect
 
 	mu       sync.Mutex
+	target   string
 	cut      bool
 	passing  chan struct{}
 	broken   chan struct{} // closed by a cut and replaced: ends what is connected
@@ -58,6 +58,13 @@ func (l *Link) Cut() {
 	l.broken = make(chan struct{})
 }
 
+// Lead makes new connections go to another address.
+func (l *Link) Lead(target string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = target
+}
+
 // Stall keeps connections open and lets nothing pass, as a network does that
 // loses packets.
 func (l *Link) Stall() {
@@ -81,12 +88,12 @@ func (l *Link) Heal() {
 func (l *Link) connect(near net.Conn) {
 	defer near.Close()
 	l.mu.Lock()
-	cut, broken := l.cut, l.broken
+	cut, broken, target := l.cut, l.broken, l.target
 	l.mu.Unlock()
 	if cut {
 		return
 	}
-	far, err := net.DialTimeout("tcp", l.target, time.Second)
+	far, err := net.DialTimeout("tcp", target, time.Second)
 	if err != nil {
 		return
 	}

@@ -62,12 +62,6 @@ var binary = sync.OnceValues(func() (string, error) {
 // Start starts three servers and waits until JetStream has a leader.
 func Start(t testing.TB, options Options) *Cluster {
 	t.Helper()
-	if options.SyncInterval == "" {
-		options.SyncInterval = "always"
-	}
-	if options.MaxStore == "" {
-		options.MaxStore = "1GB"
-	}
 	const n = 3
 	c := &Cluster{t: t}
 	var clients, monitors, routes []string
@@ -88,13 +82,16 @@ func Start(t testing.TB, options Options) *Cluster {
 				links[j] = NewLink(t, route)
 				route = links[j].Addr
 			}
-			others = append(others, "nats://"+route)
+			others = append(others, route)
 		}
 		c.Servers, c.Links = append(c.Servers, s), append(c.Links, links)
-		s.configure(config{
-			name: fmt.Sprintf("n%d", i+1), client: clients[i], monitor: monitors[i],
-			route: routes[i], others: others, store: filepath.Join(s.dir, "store"), Options: options,
-		})
+		config := Config{
+			Name: fmt.Sprintf("n%d", i+1), Client: clients[i], Monitor: monitors[i],
+			Route: routes[i], Routes: others, Store: filepath.Join(s.dir, "store"), Options: options,
+		}
+		if err := os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(config.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
 		s.Start()
 		t.Cleanup(s.Kill)
 	}
@@ -102,13 +99,6 @@ func Start(t testing.TB, options Options) *Cluster {
 		s.WaitReady()
 	}
 	return c
-}
-
-func (s *Server) configure(c config) {
-	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(c.String()), 0o644); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // URL is what NATS_URL is set to.
