@@ -59,7 +59,8 @@ func (r *request) isAnswered() bool {
 
 // Append stores events as one, all or none, as eventlog's does, and answers what
 // applying them gave at every copy. It blocks until they are on a majority of
-// the servers' disks and in this copy, 5 s at most. Its errors are
+// the servers' disks and in this copy, 5 s at most, and a second more for each
+// MiB: what is large is on its way for longer. Its errors are
 // eventlog.ErrUnavailable, eventlog.ErrFull and eventlog.ErrReadOnly, wrapped.
 func (l *Log) Append(ctx context.Context, lines []event.Line) ([]eventlog.Position, error) {
 	if len(lines) == 0 {
@@ -82,10 +83,12 @@ func (l *Log) end(ctx context.Context, within time.Duration) (event.Sequence, er
 }
 
 func (l *Log) enqueue(ctx context.Context, lines []event.Line, within time.Duration) ([]eventlog.Position, error) {
-	r := &request{lines: lines, deadline: time.Now().Add(within), done: make(chan struct{})}
+	r := &request{lines: lines, done: make(chan struct{})}
 	for _, line := range lines {
 		r.size += len(line.Text()) + 1
 	}
+	within += time.Duration(r.size>>20) * time.Second
+	r.deadline = time.Now().Add(within)
 	l.mu.Lock()
 	if err := l.failed; err != nil {
 		l.mu.Unlock()

@@ -198,6 +198,13 @@ func (l *ledger) entries(k kind) (some []*entry) {
 	return some
 }
 
+// acknowledged counts while the load runs.
+func (l *ledger) acknowledged(k kind) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return acknowledged(l.entries(k))
+}
+
 func acknowledged(entries []*entry) (n int) {
 	for _, e := range entries {
 		if e.acknowledged {
