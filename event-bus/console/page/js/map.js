@@ -106,6 +106,7 @@ export const stateTexts = {
   failing: 'failing: it refuses everything',
   stopped: 'stopped: it asked for nothing more',
   broken: 'the log cannot be read for it',
+  unowned: 'no copy of the bus delivers to it now',
 };
 
 function Subscriber({ subscriber: s, push, model }) {
