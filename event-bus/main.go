@@ -18,6 +18,7 @@ import (
 	"miniblog/event-bus/activity"
 	"miniblog/event-bus/api"
 	"miniblog/event-bus/console"
+	"miniblog/event-bus/metrics"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
 )
@@ -78,6 +79,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	maps.Copy(routes, pages)
+	stopMetrics := metrics.Watch(metrics.Bus{Log: log.local, Dir: dir, Failure: log.Failure, Pusher: pusher, Activity: recorder})
 	return &service.Service{
 		Routes:     routes,
 		Origins:    origins,
@@ -85,6 +87,6 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		Alive:      log.Failure,
 		Ready:      log.Ready,
 		Heap:       24 << 20, // it keeps some 10 MiB: ids, and the newest events
-		Close:      log.Close,
+		Close:      func() error { stopMetrics(); return log.Close() },
 	}, nil
 }

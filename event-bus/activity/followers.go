@@ -149,6 +149,29 @@ func (r *Recorder) followedLocked(who Client, f *following, did string) {
 	r.recordLocked(&followed{who, did, f.position, f.sent, f.seen, f.requests, f.types})
 }
 
+// Followed is how a follower is doing.
+type Followed struct {
+	Client
+	Has      event.Sequence // it was sent everything up to here
+	Requests int            // under way
+}
+
+// Followers returns the followers that have a request under way, or had one
+// lately.
+func (r *Recorder) Followers(lately time.Duration) (all []Followed) {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for who, f := range r.followers {
+		if f.requests > 0 || time.Since(f.seen) < lately {
+			all = append(all, Followed{who, max(f.position, f.sent), f.requests})
+		}
+	}
+	return all
+}
+
 // makeRoomLocked forgets followers that are long gone, and the one that was not
 // seen for longest if there are too many.
 func (r *Recorder) makeRoomLocked() {

@@ -25,7 +25,10 @@ const (
 // until release is called. Its errors are problems: 413, 408, 503, 400.
 func (a *API) readBatch(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	reserved := int64(0)
-	giveBack := func() { a.batchMemory.Release(reserved) }
+	giveBack := func() {
+		a.batchMemory.Release(reserved)
+		batchBytes.Sub(float64(reserved))
+	}
 	defer func() {
 		if err != nil {
 			giveBack()
@@ -44,6 +47,7 @@ func (a *API) readBatch(w http.ResponseWriter, r *http.Request) (body []byte, re
 				return nil, nil, err
 			}
 			reserved += int64(size - cap(body))
+			batchBytes.Add(float64(size - cap(body)))
 			body = append(make([]byte, 0, size), body...)
 		}
 		if len(body) >= next {

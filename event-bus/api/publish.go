@@ -83,8 +83,10 @@ func (a *API) append(r *http.Request, lines []event.Line, arrived time.Time) ([]
 
 // appendTo appends lines to log.
 func appendTo(ctx context.Context, log Log, lines []event.Line) ([]eventlog.Position, error) {
+	began := time.Now()
 	ctx, span := trace.Append(ctx, lines)
 	positions, err := log.Append(ctx, lines)
+	appendSeconds.Observe(time.Since(began).Seconds())
 	if len(positions) == 0 {
 		span.End(err)
 	} else {

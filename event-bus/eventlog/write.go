@@ -169,6 +169,7 @@ func (l *Log) commit(group []*request) error {
 		}
 		return err
 	}
+	groupEvents.Observe(float64(next - first))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range drafts {
@@ -288,7 +289,9 @@ func (l *Log) store(drafts []*draft) error {
 		// what was not written, and the next sync would say that all is well.
 		begun := time.Now()
 		err = active.file.Sync()
-		l.pace.synced(time.Since(begun))
+		took := time.Since(begun)
+		l.pace.synced(took)
+		syncSeconds.Observe(took.Seconds())
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: writing %s: %w", ErrReadOnly, active.name, err)

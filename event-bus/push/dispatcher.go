@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"miniblog/internal/event"
 )
 
@@ -28,6 +30,10 @@ type dispatcher struct {
 	endpoint *endpoint
 	logger   *slog.Logger
 	backoff  backoff
+
+	attemptSeconds prometheus.Observer
+	windowSize     prometheus.Gauge
+
 	commands chan func()
 	attempts chan *delivery
 	results  chan result
@@ -56,6 +62,7 @@ func newDispatcher(config Config, sub Subscriber, tenure *Tenure) (*dispatcher, 
 	d := &dispatcher{
 		config: config, sub: sub,
 		tenure: tenure, store: tenure.Store,
+		attemptSeconds: attemptSeconds.WithLabelValues(sub.Name), windowSize: windowSize.WithLabelValues(sub.Name),
 		logger:   config.Logger.With("subscriber", sub.Name),
 		backoff:  backoff{config.FirstBackoff, config.MostBackoff},
 		commands: make(chan func()),
@@ -146,6 +153,7 @@ func (d *dispatcher) run(ctx context.Context) {
 			f()
 		case <-save.C:
 			d.save()
+			d.windowSize.Set(float64(d.window.bytes))
 		case <-recycle.C:
 			d.endpoint.transport.CloseIdleConnections()
 		case <-ctx.Done():

@@ -19,6 +19,7 @@ type result struct {
 // handle acts on what an attempt came to.
 func (d *dispatcher) handle(ctx context.Context, r result) {
 	d.inFlight--
+	d.attemptSeconds.Observe(r.took.Seconds())
 	if !d.tenure.Holds() {
 		return // whatever it came to: it is another's to say
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"miniblog/internal/event"
 	"miniblog/internal/trace"
@@ -107,6 +109,13 @@ type Feed struct {
 	changed chan struct{} // closed at the next change
 }
 
+var (
+	readersMetric = promauto.NewGauge(prometheus.GaugeOpts{Name: "live_readers",
+		Help: "Connections that follow the live stream."})
+	bufferMetric = promauto.NewGauge(prometheus.GaugeOpts{Name: "live_buffer_bytes",
+		Help: "Memory of the changes that are kept for readers who come back."})
+)
+
 // New returns a feed of what comes after floor in log.
 func New(log string, floor event.Sequence) *Feed {
 	return &Feed{log: log, floor: floor, changed: make(chan struct{})}
@@ -167,6 +176,7 @@ func (f *Feed) forgetLocked() {
 }
 
 func (f *Feed) wakeLocked() {
+	bufferMetric.Set(float64(f.bytes))
 	close(f.changed)
 	f.changed = make(chan struct{})
 }

@@ -122,10 +122,12 @@ func (f *Feed) join() (leave func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readers++
+	readersMetric.Inc()
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.readers--
+		readersMetric.Dec()
 	}
 }
 

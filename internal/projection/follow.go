@@ -47,7 +47,7 @@ func (p *Projection) Run(ctx context.Context) error {
 		end()
 		switch {
 		case startOver: // the service stops, or the database was dropped
-			p.following.Store(false)
+			p.setFollowing(false)
 		case err == nil:
 			f.recovered()
 			pause.Reset()
@@ -70,7 +70,7 @@ const (
 )
 
 func (f *follower) report(trouble string, err error) {
-	f.p.following.Store(false)
+	f.p.setFollowing(false)
 	if f.since.IsZero() {
 		f.since = time.Now()
 	}
@@ -81,7 +81,7 @@ func (f *follower) report(trouble string, err error) {
 }
 
 func (f *follower) recovered() {
-	f.p.following.Store(true)
+	f.p.setFollowing(true)
 	f.since = time.Time{}
 	if f.trouble != "" {
 		f.trouble = ""

@@ -85,6 +85,10 @@ var (
 		Help: "Sequence of the last event that was applied."})
 	logEndMetric = promauto.NewGauge(prometheus.GaugeOpts{Name: "projection_log_last_sequence",
 		Help: "Last sequence of the log when it was fetched last; the difference to the checkpoint is the lag."})
+	followingMetric = promauto.NewGauge(prometheus.GaugeOpts{Name: "projection_following",
+		Help: "1 if the last fetch from the event bus worked, else 0: then the log may have more than is known here."})
+	rebuildsMetric = promauto.NewCounter(prometheus.CounterOpts{Name: "projection_rebuilds_total",
+		Help: "How often the database was dropped or could not be used, and was built again from the log."})
 )
 
 // Open opens the projection in config.Dir, or makes an empty one. The folder
@@ -103,6 +107,7 @@ func Open(config Config) (*Projection, error) {
 		return nil, fmt.Errorf("opening the database in DATA_DIR=%q: %w", config.Dir, err)
 	}
 	if replaced != nil {
+		rebuildsMetric.Inc()
 		slog.Warn("the database could not be used and is built again from the log", "dir", config.Dir, "reason", replaced)
 	}
 	p := &Projection{config: config, unlock: unlock, store: store}
@@ -307,6 +312,7 @@ func (p *Projection) renew(reason error) error {
 		defer (*end)() // what it brings does not fit any more
 	}
 	p.damage.Store(false) // no read runs, so none can find it again
+	rebuildsMetric.Inc()
 	slog.Warn("the database is dropped and built again from the log", "dir", p.config.Dir, "reason", reason)
 	if p.store != nil {
 		p.store.close() // whatever it says, the files go
@@ -326,6 +332,15 @@ func (p *Projection) renew(reason error) error {
 		p.config.Dropped()
 	}
 	return nil
+}
+
+func (p *Projection) setFollowing(is bool) {
+	p.following.Store(is)
+	if is {
+		followingMetric.Set(1)
+	} else {
+		followingMetric.Set(0)
+	}
 }
 
 func (p *Projection) rolledBack() {

@@ -42,10 +42,11 @@ var ours = map[string][]string{
 	"event-bus/cluster":  {"event-bus/eventlog", "event-bus/push", "internal/disk", "internal/event"},
 	"event-bus/move":     {"event-bus/cluster", "event-bus/eventlog", "internal/disk", "internal/event"},
 	"event-bus/activity": {"event-bus/eventlog", "internal/disk", "internal/event", "internal/web", "internal/wire"},
+	"event-bus/metrics":  {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/disk"},
 	"event-bus/push":     {"event-bus/activity", "event-bus/eventlog", "internal/disk", "internal/event", "internal/trace", "internal/wire"},
 	"event-bus/api":      {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/event", "internal/trace", "internal/web", "internal/wire"},
 	"event-bus/console":  {"docs/api", "event-bus/eventlog", "internal/event", "internal/page", "internal/web"},
-	"event-bus":          {"event-bus/activity", "event-bus/api", "event-bus/cluster", "event-bus/console", "event-bus/eventlog", "event-bus/move", "event-bus/push", "internal/service"},
+	"event-bus":          {"event-bus/activity", "event-bus/api", "event-bus/cluster", "event-bus/console", "event-bus/eventlog", "event-bus/metrics", "event-bus/move", "event-bus/push", "internal/service"},
 
 	// No service imports another. They share the envelope and the way to the bus.
 	"posts":    {"internal/bus", "internal/event", "internal/projection", "internal/reaction", "internal/service", "internal/web"},
