@@ -100,10 +100,12 @@ func (collector) Collect(out chan<- prometheus.Metric) {
 	defer cancel()
 	subscribers, _ := b.Pusher.List(ctx) // none while the bus starts or stops
 	for _, s := range subscribers {
-		set(subscriberCursor, float64(s.Cursor), s.Name)
-		set(subscriberLag, float64(s.Lag), s.Name)
-		set(subscriberLetters, float64(s.DeadLetterCount), s.Name)
-		for _, state := range []string{"up", "down", "failing", "stopped", "broken"} {
+		if s.State != "unowned" { // else they are not known here
+			set(subscriberCursor, float64(s.Cursor), s.Name)
+			set(subscriberLag, float64(s.Lag), s.Name)
+			set(subscriberLetters, float64(s.DeadLetterCount), s.Name)
+		}
+		for _, state := range []string{"up", "down", "failing", "stopped", "broken", "unowned"} {
 			set(subscriberState, flag(s.State == state), s.Name, state)
 		}
 	}
