@@ -13,7 +13,7 @@
 //
 // Its law: Append returns after its events are in the stream and in this copy. A
 // copy never speaks for a log that it does not know to its end, and stops when
-// what it is given is not what comes next or not what the others have.
+// what it is given is not what comes next, or what it has is not what most others have.
 package cluster
 
 import (

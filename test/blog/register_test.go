@@ -316,3 +316,30 @@ func pauseFor(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+func TestHistoriesThatOneLogCannotHaveAreNoticed(t *testing.T) {
+	published := func(at event.Sequence, duplicate bool) outcome { return outcome{at: at, duplicate: duplicate} }
+	for name, test := range map[string]struct {
+		first, second outcome // one after the other; the second is a read if it is no publication
+		read          bool
+		want          porcupine.CheckResult
+	}{
+		"published and read":         {published(7, false), outcome{at: 7}, true, porcupine.Ok},
+		"published twice":            {published(7, false), published(7, true), false, porcupine.Ok},
+		"no answer and read":         {outcome{unknown: true}, outcome{at: 7}, true, porcupine.Ok},
+		"no answer and not there":    {outcome{unknown: true}, outcome{}, true, porcupine.Ok},
+		"stored and not read":        {published(7, false), outcome{}, true, porcupine.Illegal},
+		"read elsewhere":             {published(7, false), outcome{at: 8}, true, porcupine.Illegal},
+		"stored twice":               {published(7, false), published(8, false), false, porcupine.Illegal},
+		"a duplicate of nothing":     {published(7, true), published(7, true), false, porcupine.Illegal},
+		"a duplicate somewhere else": {published(7, false), published(8, true), false, porcupine.Illegal},
+		"new to both":                {published(7, false), published(7, false), false, porcupine.Illegal},
+	} {
+		r := &registers{began: time.Now()}
+		r.note(0, operation{id: "x"}, r.since(), test.first)
+		r.note(1, operation{id: "x", read: test.read}, r.since(), test.second)
+		if got := porcupine.CheckOperationsTimeout(register, r.history, time.Minute); got != test.want {
+			t.Errorf("%s is %s, not %s", name, got, test.want)
+		}
+	}
+}
