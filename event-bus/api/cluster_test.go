@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -84,18 +85,15 @@ func startCluster(t testing.TB, dir string, env ...string) *runningBus {
 	var starting sync.WaitGroup
 	for i, dir := range m.dirs {
 		own := append([]string{"DATA_DIR", dir, "NATS_URL", m.servers}, env...)
-		if i > 0 {
-			own = append(own, "SUBSCRIBERS_FILE", "") // their subscribers would be served three times
-		}
 		starting.Go(func() { buses[i] = startOne(t, dir, own...) })
 	}
 	starting.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
-	if len(env) > 0 && env[0] == "SUBSCRIBERS_FILE" {
-		buses = buses[:1:1]
-	}
+	waitFor(t, "an owner of each subscriber", func() bool {
+		return !strings.Contains(buses[0].send("GET", "/subscribers", "").body, `"unowned"`)
+	})
 	return spread(t, dir, buses)
 }
 

@@ -98,12 +98,13 @@ func (b *runningBus) open(ctx context.Context, env *service.Env) (*service.Servi
 		Close() error
 	}
 	var local *eventlog.Log // what is read
+	var owners push.Owners  // nil: one bus
 	if servers := env.String("NATS_URL", ""); servers != "" {
 		copied, err := cluster.Open(ctx, cluster.Config{Servers: servers, Dir: dir, Logger: slog.Default()})
 		if err != nil {
 			return nil, err
 		}
-		log, local = copied, copied.Log
+		log, local, owners = copied, copied.Log, copied.Owners("this", 2*time.Second)
 	} else {
 		if local, err = eventlog.Open(dir, eventlog.Options{Logger: slog.Default()}); err != nil {
 			return nil, err
@@ -111,7 +112,7 @@ func (b *runningBus) open(ctx context.Context, env *service.Env) (*service.Servi
 		log = local
 	}
 	b.log.Store(log)
-	pusher, err := push.New(push.Config{Log: local, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: ReplyPublisher(log, nil)}, subscribers)
+	pusher, err := push.New(push.Config{Log: local, Owners: owners, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Publish: ReplyPublisher(log, nil)}, subscribers)
 	if err != nil {
 		log.Close()
 		return nil, err

@@ -172,6 +172,7 @@ func (p *Pusher) List(ctx context.Context) ([]Status, error) {
 		a, err := p.ask(ctx, s.sub.Name, question{Kind: askStatus})
 		if errors.Is(err, ErrNoOwner) {
 			a.Status, err = newStatus(&s.sub, "unowned"), nil
+			a.Status.Lag = uint64(p.config.Log.Last()) // nobody may think that it has everything
 		}
 		if err != nil {
 			return nil, err
