@@ -258,3 +258,11 @@ func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
 		t.Errorf("bad input left %q, %d events", got, len(b.Events()))
 	}
 }
+
+func TestEventsByHandCanBeRefused(t *testing.T) {
+	s := servicetest.Start(t, open, map[string]string{"EVENT_BUS_URL": bustest.New(t).URL, "DATA_DIR": t.TempDir(), "EVENTS_BY_HAND": "refuse"}).AwaitReady()
+	servicetest.ExpectProblem(t, s.Post("/events", `{"type":"PostCreated","data":{"id":"p","title":"x"}}`), http.StatusForbidden, "")
+	if a := s.Get("/posts"); a.Body != "{}\n" {
+		t.Errorf("it was applied: %s", a.Body)
+	}
+}
