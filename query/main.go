@@ -27,7 +27,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	view, err := projection.Open(projection.Config{
 		Dir: dir, Bus: bus.New(url),
 		Schema: schema, Types: types, Apply: q.apply, RolledBack: q.rolledBack, Committed: q.committed,
-		Dropped: func() { q.cache.Clear(); q.feed.Reset("") }, // all that was seen is gone
+		Dropped: func(log string) { q.cache.Clear(); q.feed.Reset(log) }, // all that was seen is gone
 	})
 	if err != nil {
 		return nil, err

@@ -76,8 +76,13 @@ func (f *follower) report(trouble string, err error) {
 	}
 	if f.trouble != trouble && time.Since(f.since) > patience {
 		f.trouble = trouble
-		slog.Warn(trouble, "after", f.p.Checkpoint().String(), "error", err)
+		slog.Warn(trouble, "after", f.at(), "error", err)
 	}
+}
+
+func (f *follower) at() string {
+	_, at := f.p.position()
+	return at.Sequence.String()
 }
 
 func (f *follower) recovered() {
@@ -85,7 +90,7 @@ func (f *follower) recovered() {
 	f.since = time.Time{}
 	if f.trouble != "" {
 		f.trouble = ""
-		slog.Info("following the event bus again", "after", f.p.Checkpoint().String())
+		slog.Info("following the event bus again", "after", f.at())
 	}
 }
 
@@ -102,12 +107,15 @@ func (f *follower) step(ctx context.Context) (trouble string, err error) {
 	return f.follow(ctx)
 }
 
-// mend renews the database if a read found damage, or if it is missing.
+// mend builds the database again if a read found damage, or if it is missing.
 func (f *follower) mend() error {
-	if log, _ := f.p.position(); !f.p.damage.Load() && log != noOrigin {
-		return nil
+	switch log, _ := f.p.position(); {
+	case f.p.damage.Load():
+		return f.rebuild(errors.New("it is damaged"), false)
+	case log == noOrigin:
+		return f.rebuild(errors.New("it could not be built before"), true)
 	}
-	return f.renew(errors.New("it is damaged"))
+	return nil
 }
 
 // fetch fetches and applies one page. end tells whether it reached the end of the
@@ -131,13 +139,31 @@ func (f *follower) fetch(ctx context.Context) (trouble string, end bool, err err
 	if fits, err := f.fits(page.Log, page.Last); !fits {
 		return diskTrouble, false, err
 	}
-	f.checkReady()
+	if err := f.prepare(page.Last); err != nil {
+		return diskTrouble, false, err
+	}
 	next, stop := iter.Pull2(page.Events())
 	defer stop()
-	for more := true; more && err == nil; f.checkReady() {
-		more, trouble, err = f.apply(next, page.Log)
+	for more := true; more; {
+		if more, trouble, err = f.apply(next, page.Log); err != nil {
+			return trouble, false, err
+		}
+		if err := f.checkReady(); err != nil {
+			return diskTrouble, false, err
+		}
 	}
-	return trouble, f.p.Checkpoint() >= page.Last, err
+	_, at := f.p.position()
+	return trouble, at.Sequence >= page.Last, nil
+}
+
+// prepare has an empty database built beside, if there is much to apply.
+func (f *follower) prepare(last event.Sequence) error {
+	f.p.write.Lock()
+	defer f.p.write.Unlock()
+	if s := f.p.writes(); s == f.p.next || s.log != "" || last < manyEvents {
+		return nil
+	}
+	return f.p.begin()
 }
 
 // follow applies what the bus sends, until it has to be fetched again.
@@ -184,8 +210,7 @@ func (f *follower) follow(ctx context.Context) (trouble string, err error) {
 // another history, the database is dropped, and that is none.
 func (f *follower) refused(err error) (trouble string, _ error) {
 	if errors.Is(err, bus.ErrOtherHistory) {
-		f.target = nil
-		return diskTrouble, f.renew(err)
+		return diskTrouble, f.rebuild(err, true)
 	}
 	return busTrouble, err
 }
@@ -206,15 +231,23 @@ func (f *follower) fits(log string, last event.Sequence) (bool, error) {
 		}
 		return true, nil
 	}
-	f.target = nil
-	return false, f.renew(why)
+	return false, f.rebuild(why, true)
 }
 
-func (f *follower) checkReady() {
-	if !f.p.ready.Load() && f.p.Checkpoint() >= *f.target {
-		slog.Info("caught up with the log", "sequence", f.p.Checkpoint().String())
-		f.p.ready.Store(true)
+// checkReady tells the projection when it has caught up with the log, as that was
+// when this data was begun.
+func (f *follower) checkReady() error {
+	_, at := f.p.position()
+	if at.Sequence < *f.target {
+		return nil
 	}
+	if err := f.p.finishAt(at); err != nil {
+		return err
+	}
+	if !f.p.ready.Swap(true) {
+		slog.Info("caught up with the log", "sequence", at.Sequence.String())
+	}
+	return nil
 }
 
 // nextSlice returns the next events, as iter.Pull2 has it. It may wait.
@@ -232,10 +265,11 @@ func (f *follower) apply(next nextSlice, log string) (more bool, trouble string,
 	p := f.p
 	p.write.Lock()
 	defer p.write.Unlock()
-	if p.store == nil {
+	s := p.writes()
+	if s == nil {
 		return false, diskTrouble, errNoStore
 	}
-	to := p.store.applied
+	to := s.applied
 	pass := func() error {
 		if log == simpleLog {
 			to = bus.Checkpoint{}
@@ -290,11 +324,12 @@ func (f *follower) applyFollowed(log string, from bus.Checkpoint, events []event
 	p := f.p
 	p.write.Lock()
 	defer p.write.Unlock()
-	if p.store == nil {
+	s := p.writes()
+	if s == nil {
 		return errNoStore
 	}
-	if p.store.applied != from { // the database was dropped since they were asked for
-		return fmt.Errorf("events after %d came, but the data is at %d", from.Sequence, p.store.applied.Sequence)
+	if s.applied != from { // the database was dropped since they were asked for
+		return fmt.Errorf("events after %d came, but the data is at %d", from.Sequence, s.applied.Sequence)
 	}
 	logEndMetric.Set(float64(to.Sequence))
 	if !p.concerned(events) {
@@ -310,8 +345,10 @@ func (f *follower) applyFollowed(log string, from bus.Checkpoint, events []event
 	return err
 }
 
-func (f *follower) renew(reason error) error {
+// rebuild begins to build the database again, up to what the next answer says.
+func (f *follower) rebuild(reason error, readable bool) error {
+	f.target = nil
 	f.p.write.Lock()
 	defer f.p.write.Unlock()
-	return f.p.renew(reason)
+	return f.p.rebuild(reason, readable)
 }

@@ -1,8 +1,12 @@
 package projection_test
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
@@ -98,4 +102,70 @@ func TestVolumeRolledBackIsNoticed(t *testing.T) {
 			v.run(t, c).expect(t, "a later0 later1 later2 later3 later4 ")
 		})
 	}
+}
+
+// TestOldDataIsReadUntilTheNewIsWhole: after the log was replaced, readers used to
+// see an empty blog that filled up.
+func TestOldDataIsReadUntilTheNewIsWhole(t *testing.T) {
+	b, dir := bustest.New(t), t.TempDir()
+	b.Add(posts("a", "b")...)
+	v := &view{}
+	c := config(b, dir, v)
+	apply, held := c.Apply, make(chan struct{})
+	c.Apply = func(tx *projection.Tx, events []event.Event) error {
+		if events[0].ID == "id-of-x0" {
+			<-held
+		}
+		return apply(tx, events)
+	}
+	v.run(t, c).expect(t, "a b ")
+	log := v.Log()
+	var want string
+	var others []event.Event
+	for i := range 200 {
+		others = append(others, posts(fmt.Sprint("x", i))...)
+		want += fmt.Sprint("x", i, " ")
+	}
+	b.Become(false, others...)
+	wait(t, "a database beside", func() bool { _, err := os.Stat(filepath.Join(dir, "projection-next.db")); return err == nil })
+	for range 20 {
+		if got := v.titles(t); got != "a b " {
+			t.Fatalf("while it is built again, %q can be read", got)
+		}
+	}
+	if v.Ready() != nil {
+		t.Error("it was ready, and is no more")
+	}
+	limited, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := v.WaitFor(limited, 1); err == nil { // event 1 of the new log cannot be read yet
+		t.Error("what is read is taken for the new log's")
+	}
+	close(held)
+	for got := v.titles(t); got != want; got = v.titles(t) {
+		if got != "a b " {
+			t.Fatalf("a part is read: %.100q", got)
+		}
+	}
+	if v.Log() == log || v.Checkpoint() != 200 {
+		t.Errorf("log %s, checkpoint %d", v.Log(), v.Checkpoint())
+	}
+	b.Add(posts("new")...)
+	v.expect(t, want+"new ")
+	v.stop()
+	start(t, b, dir).expect(t, want+"new ")
+}
+
+// TestFailureWhileBuildingStartsAgain: what is built has no journal to take a
+// transaction back with.
+func TestFailureWhileBuildingStartsAgain(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(posts("a")...)
+	v := start(t, b, t.TempDir())
+	v.expect(t, "a ")
+	v.failures.Store(3)
+	b.Become(false, posts("x", "y", "z")...)
+	v.expect(t, "x y z ")
+	b.Add(posts("new")...)
+	v.expect(t, "x y z new ")
 }

@@ -24,6 +24,7 @@ import (
 	"miniblog/internal/bus"
 	"miniblog/internal/disk"
 	"miniblog/internal/event"
+	"miniblog/internal/fault"
 )
 
 // Config is what a projection is made of.
@@ -51,26 +52,32 @@ type Config struct {
 	// have several calls of Apply. log is the one that the data is from, "" if
 	// there is none. It must not wait.
 	Committed func(log string)
-	// Dropped, if not nil, is called after all data was dropped, because the log
-	// is another one or the file was damaged; history will come again.
-	Dropped func()
+	// Dropped, if not nil, is called after all data was replaced, because the log
+	// is another one, log, or the file was damaged.
+	Dropped func(log string)
 }
 
 // Projection is a database that follows the log. All its methods may be called
 // concurrently.
 //
 //   - write is held for every change; store is replaced only under write and use.
-//   - store is nil only while a dropped database could not be made anew.
-//   - everything up to applied is committed, or is of no type in Types. It may be
+//   - store is what is read. It is nil only where its file was of no use, until
+//     next has taken its place.
+//   - next is a database that is built beside store (build.go), else nil.
+//   - outdated is true while store must be replaced, as its log is not the bus's.
+//   - everything up to applied is in what is read, and of the bus's log: it is 0
+//     while store is outdated. All of it is committed, or is of no type in Types. It may be
 //     beyond the checkpoint in the database, which moves with changes, or a while
 //     later, and at the end.
 type Projection struct {
 	config Config
 	unlock func() error
 
-	write sync.Mutex
-	use   sync.RWMutex // held by reads; taken for itself to replace the store
-	store *store
+	write    sync.Mutex
+	use      sync.RWMutex // held by reads; taken for itself to replace the store
+	store    *store
+	next     *store
+	outdated bool
 
 	applied   atomic.Uint64 // the checkpoint
 	ready     atomic.Bool   // set once, never taken back
@@ -102,6 +109,9 @@ func Open(config Config) (*Projection, error) {
 		return nil, err
 	}
 	store, replaced, err := openStore(config.Dir, config.Schema)
+	if err == nil {
+		err = removeStore(config.Dir, nextFile) // of a build that did not end
+	}
 	if err != nil {
 		unlock()
 		return nil, fmt.Errorf("opening the database in DATA_DIR=%q: %w", config.Dir, err)
@@ -111,7 +121,7 @@ func Open(config Config) (*Projection, error) {
 		slog.Warn("the database could not be used and is built again from the log", "dir", config.Dir, "reason", replaced)
 	}
 	p := &Projection{config: config, unlock: unlock, store: store}
-	p.moveTo(store.applied.Sequence)
+	p.moveTo(store)
 	return p, nil
 }
 
@@ -121,11 +131,13 @@ func (p *Projection) Close() error {
 	defer p.write.Unlock()
 	p.use.Lock()
 	defer p.use.Unlock()
-	var err error
-	if p.store != nil {
-		err = p.store.close()
+	var errs []error
+	for _, s := range []*store{p.store, p.next} {
+		if s != nil {
+			errs = append(errs, s.close())
+		}
 	}
-	return errors.Join(err, p.unlock())
+	return errors.Join(append(errs, p.unlock())...)
 }
 
 // Skip says that an event cannot be applied, because of what it contains.
@@ -152,7 +164,8 @@ func (p *Projection) Read(ctx context.Context, f func(*Tx) error) error {
 	return err
 }
 
-var errNoStore = errors.New("the database could not be made anew; the log says why, and it is tried again")
+// errNoStore is the answer while there is nothing to read, rather than an empty blog.
+var errNoStore = &fault.Fault{Kind: fault.Unavailable, Detail: "The data is being built again from the log. Try again in a moment."}
 
 // Log returns the id of the log that the data is from, "" if that has none or is
 // not known yet. It waits for a change that is under way.
@@ -183,7 +196,7 @@ func (p *Projection) Following() bool { return p.following.Load() }
 func (p *Projection) ApplyNow(e event.Event) error {
 	p.write.Lock()
 	defer p.write.Unlock()
-	if e.Sequence > 0 && p.store != nil && p.store.log != simpleLog {
+	if s := p.writes(); e.Sequence > 0 && s != nil && s.log != simpleLog {
 		return nil
 	}
 	e.Sequence = 0
@@ -254,84 +267,67 @@ func (p *Projection) UntilRow(ctx context.Context, limit time.Duration, query st
 	return p.Until(ctx, limit, func(tx *Tx) (bool, error) { return tx.Get(query, args, new(int64)) })
 }
 
+// writes returns the database that events are applied to, nil if there is none.
+// The caller holds write.
+func (p *Projection) writes() *store {
+	if p.next != nil || p.outdated {
+		return p.next
+	}
+	return p.store
+}
+
 // commit commits what apply does. Unless log is empty, the checkpoint moves in
-// the same transaction to the one of log that apply returns. A damaged file is
-// replaced by an empty one. The caller holds write.
+// the same transaction to the one of log that apply returns. A file that is damaged
+// is built again. The caller holds write.
 func (p *Projection) commit(log string, apply func(*Tx) (bus.Checkpoint, error)) error {
-	if p.store == nil {
+	s := p.writes()
+	if s == nil {
 		return errNoStore
 	}
-	tx := p.store.writer
 	var to bus.Checkpoint
-	err := tx.do("BEGIN IMMEDIATE", func() (err error) {
-		if to, err = apply(tx); err != nil || log == "" {
+	err := s.writer.do("BEGIN IMMEDIATE", func() (err error) {
+		if to, err = apply(s.writer); err != nil || log == "" {
 			return err
 		}
-		_, err = tx.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", log, int64(to.Sequence), to.ID)
+		_, err = s.writer.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", log, int64(to.Sequence), to.ID)
 		return err
 	})
-	if damaged(err) {
-		return errors.Join(err, p.renew(err))
-	}
-	if err != nil {
+	switch {
+	case err != nil && s == p.next: // which cannot take a transaction back
+		return errors.Join(err, p.begin())
+	case damaged(err):
+		return errors.Join(err, p.rebuild(err, false))
+	case err != nil:
 		p.rolledBack()
 		return err
 	}
 	if log != "" {
-		p.store.log, p.store.applied, p.store.saved = log, to, to.Sequence
+		s.log, s.applied, s.saved = log, to, to.Sequence
 	}
-	if p.config.Committed != nil {
-		p.config.Committed(named(p.store.log))
+	if s == p.store && p.config.Committed != nil {
+		p.config.Committed(named(s.log))
 	}
-	p.moveTo(p.store.applied.Sequence)
+	p.moveTo(s)
 	return nil
 }
 
 // pass moves the checkpoint over events that change nothing; it is saved with
-// the next change, or by save. The caller holds write.
+// the next change, or by save. The caller holds write, and there is a database.
 func (p *Projection) pass(log string, to bus.Checkpoint) {
-	p.store.log, p.store.applied = log, to
-	p.moveTo(to.Sequence)
+	s := p.writes()
+	s.log, s.applied = log, to
+	p.moveTo(s)
 }
 
 // save writes down how far the projection is.
 func (p *Projection) save() error {
 	p.write.Lock()
 	defer p.write.Unlock()
-	if p.store == nil || p.store.saved == p.store.applied.Sequence {
+	s := p.writes()
+	if s == nil || s == p.next || s.saved == s.applied.Sequence {
 		return nil
 	}
-	return p.commit(p.store.log, func(*Tx) (bus.Checkpoint, error) { return p.store.applied, nil })
-}
-
-// renew replaces the database by an empty one. The caller holds write.
-func (p *Projection) renew(reason error) error {
-	p.use.Lock()
-	defer p.use.Unlock()
-	if end := p.fetching.Load(); end != nil {
-		defer (*end)() // what it brings does not fit any more
-	}
-	p.damage.Store(false) // no read runs, so none can find it again
-	rebuildsMetric.Inc()
-	slog.Warn("the database is dropped and built again from the log", "dir", p.config.Dir, "reason", reason)
-	if p.store != nil {
-		p.store.close() // whatever it says, the files go
-		p.store = nil
-	}
-	p.rolledBack()
-	if err := removeStore(p.config.Dir); err != nil {
-		return err
-	}
-	store, _, err := openStore(p.config.Dir, p.config.Schema)
-	if err != nil {
-		return err
-	}
-	p.store = store
-	p.moveTo(0)
-	if p.config.Dropped != nil {
-		p.config.Dropped()
-	}
-	return nil
+	return p.commit(s.log, func(*Tx) (bus.Checkpoint, error) { return s.applied, nil })
 }
 
 func (p *Projection) setFollowing(is bool) {
@@ -352,14 +348,16 @@ func (p *Projection) rolledBack() {
 // noOrigin is the origin of data that is not there.
 const noOrigin = "missing"
 
-// position returns the log that the data is from, and how far it is.
+// position returns the log that the data is from, and how far it is: that of what
+// is built, if something is.
 func (p *Projection) position() (log string, at bus.Checkpoint) {
 	p.write.Lock()
 	defer p.write.Unlock()
-	if p.store == nil {
+	s := p.writes()
+	if s == nil {
 		return noOrigin, at
 	}
-	return p.store.log, p.store.applied
+	return s.log, s.applied
 }
 
 // concerned tells whether some of events may change the data.
@@ -372,8 +370,11 @@ func (p *Projection) concerned(events []event.Event) bool {
 	return false
 }
 
-func (p *Projection) moveTo(sequence event.Sequence) {
-	p.applied.Store(uint64(sequence))
-	checkpointMetric.Set(float64(sequence))
-	p.waiting.wake(sequence)
+// moveTo says how far s is: if it is what is read, to those who wait, too.
+func (p *Projection) moveTo(s *store) {
+	checkpointMetric.Set(float64(s.applied.Sequence))
+	if s == p.store {
+		p.applied.Store(uint64(s.applied.Sequence))
+		p.waiting.wake(s.applied.Sequence)
+	}
 }

@@ -62,6 +62,9 @@ func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble stri
 			return diskTrouble, err
 		}
 	}
+	if err := f.p.finishAt(bus.Checkpoint{}); err != nil {
+		return diskTrouble, err
+	}
 	if !f.p.ready.Swap(true) {
 		slog.Info("the event bus has no log of its own: its events were applied, pushes bring the rest", "events", seen)
 	}

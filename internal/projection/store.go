@@ -166,11 +166,11 @@ const databaseFile = "projection.db"
 // openStore opens the database in dir, made for schema; one that was made for
 // another schema or cannot be read is replaced by an empty one.
 func openStore(dir, schema string) (s *store, replaced error, err error) {
-	s, err = tryStore(dir, schema)
+	s, err = tryStore(dir, databaseFile, schema, serving)
 	if errors.Is(err, errSchema) || damaged(err) {
 		replaced = err
-		if err = removeStore(dir); err == nil {
-			s, err = tryStore(dir, schema)
+		if err = removeStore(dir, databaseFile); err == nil {
+			s, err = tryStore(dir, databaseFile, schema, serving)
 		}
 	}
 	return s, replaced, err
@@ -178,11 +178,18 @@ func openStore(dir, schema string) (s *store, replaced error, err error) {
 
 var errSchema = errors.New("it was made by another version of this service")
 
-func tryStore(dir, schema string) (_ *store, err error) {
-	pragmas := url.Values{"_pragma": { // 8000 pages are as long as a log may stay
-		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
+// What a database is opened for: to be read while it changes, or to be filled, by
+// this process alone and without a way back.
+var (
+	serving = url.Values{"_pragma": { // 8000 pages are as long as a log may stay
+		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)", "cache_size(-16000)",
 		"wal_autocheckpoint(8000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
-	path, err := filepath.Abs(filepath.Join(dir, databaseFile))
+	building = url.Values{"_pragma": {
+		"locking_mode(exclusive)", "journal_mode(off)", "synchronous(off)", "cache_size(-64000)", "temp_store(memory)"}}
+)
+
+func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error) {
+	path, err := filepath.Abs(filepath.Join(dir, file))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +206,7 @@ func tryStore(dir, schema string) (_ *store, err error) {
 			s.close()
 		}
 	}()
-	if s.writer, err = s.connect("PRAGMA cache_size = -16000"); err != nil {
+	if s.writer, err = s.connect(""); err != nil {
 		return nil, err
 	}
 	// Any change of the schema's text is another version of it.
@@ -276,14 +283,22 @@ func (s *store) close() error {
 	return errors.Join(append(errs, s.db.Close())...)
 }
 
-// removeStore removes the database's files. The data goes before its
-// write-ahead log: SQLite empties a log whose database is missing, but a
-// database may be of no use without its log.
-func removeStore(dir string) error {
+// removeStore removes a database's files. The data goes before its write-ahead
+// log: SQLite empties a log whose database is missing, but a database may be of no
+// use without its log.
+func removeStore(dir, file string) error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(filepath.Join(dir, databaseFile+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := remove(filepath.Join(dir, file+suffix)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// remove removes a file that may not be there.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
