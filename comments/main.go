@@ -20,11 +20,12 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
 	dir := env.Dir("DATA_DIR", "data/comments")
 	refuse := env.OneOf("EVENTS_BY_HAND", "accept", "refuse") == "refuse"
+	snapshots := projection.Snapshots{Addr: env.String("SNAPSHOT_ADDR", ""), URL: env.URLOrEmpty("SNAPSHOT_URL", "")}
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
 	client := bus.New(url)
-	view, err := projection.Open(projection.Config{Dir: dir, Bus: client, Schema: schema, Types: types, Apply: apply})
+	view, err := projection.Open(projection.Config{Dir: dir, Bus: client, Snapshots: snapshots, Schema: schema, Types: types, Apply: apply})
 	if err != nil {
 		return nil, err
 	}

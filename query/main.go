@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"miniblog/internal/bus"
+	"miniblog/internal/event"
 	"miniblog/internal/feed"
 	"miniblog/internal/projection"
 	"miniblog/internal/reaction"
@@ -20,14 +21,15 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	url := env.URL("EVENT_BUS_URL", "http://localhost:4005")
 	dir := env.Dir("DATA_DIR", "data/query")
 	refuse := env.OneOf("EVENTS_BY_HAND", "accept", "refuse") == "refuse"
+	snapshots := projection.Snapshots{Addr: env.String("SNAPSHOT_ADDR", ""), URL: env.URLOrEmpty("SNAPSHOT_URL", "")}
 	if env.Err() != nil {
 		return nil, nil // Run says what is wrong
 	}
 	q := new(query)
 	view, err := projection.Open(projection.Config{
-		Dir: dir, Bus: bus.New(url),
+		Dir: dir, Bus: bus.New(url), Snapshots: snapshots,
 		Schema: schema, Types: types, Apply: q.apply, RolledBack: q.rolledBack, Committed: q.committed,
-		Dropped: func(log string) { q.cache.Clear(); q.feed.Reset(log) }, // all that was seen is gone
+		Dropped: func(log string, at event.Sequence) { q.cache.Clear(); q.feed.Reset(log, at) }, // all that was seen is gone
 	})
 	if err != nil {
 		return nil, err

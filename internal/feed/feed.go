@@ -153,12 +153,12 @@ func (f *Feed) Publish(log string, b *Batch) {
 	b.Clear()
 }
 
-// Reset says that all that was sent is void: the data is from log now.
-func (f *Feed) Reset(log string) {
+// Reset says that all that was sent is void: the data is from log now, up to floor.
+func (f *Feed) Reset(log string, floor event.Sequence) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log = log
-	f.voidLocked(0)
+	f.voidLocked(floor)
 }
 
 func (f *Feed) voidLocked(floor event.Sequence) {

@@ -178,8 +178,11 @@ func TestResumingInAnotherLogLoadsAgain(t *testing.T) {
 			t.Errorf("after %s: %q, want %s", after, got, want)
 		}
 	}
-	f.Reset("newer")
+	f.Reset("newer", 5)
 	if got := read(t, url+"?after=20@new")(); !strings.HasSuffix(got, "@newer reset") && !strings.HasSuffix(got, "@newer event: reset") {
+		t.Errorf("told %q", got)
+	}
+	if got := read(t, url+"?after=4")(); !strings.HasSuffix(got, "reset") { // events up to 5 were never sent
 		t.Errorf("told %q", got)
 	}
 }

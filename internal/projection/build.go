@@ -26,6 +26,8 @@ import (
 // nextFile is the file of a database that is being built.
 const nextFile = "projection-next.db"
 
+func (p *Projection) nextPath() string { return filepath.Join(p.config.Dir, nextFile) }
+
 // manyEvents is from how many events on an empty database is built beside, which
 // is faster than filling it.
 const manyEvents = 50_000
@@ -72,7 +74,7 @@ func (p *Projection) finish() error {
 	if err = errors.Join(err, next.close()); err != nil {
 		return err
 	}
-	if err := syncFile(filepath.Join(p.config.Dir, nextFile)); err != nil {
+	if err := syncFile(p.nextPath()); err != nil {
 		return err
 	}
 	p.use.Lock()
@@ -87,7 +89,7 @@ func (p *Projection) finish() error {
 			return err
 		}
 	}
-	if err := os.Rename(filepath.Join(p.config.Dir, nextFile), filepath.Join(p.config.Dir, databaseFile)); err != nil {
+	if err := os.Rename(p.nextPath(), filepath.Join(p.config.Dir, databaseFile)); err != nil {
 		return err
 	}
 	if err := disk.Dir(p.config.Dir).SyncDir(); err != nil {
@@ -102,7 +104,7 @@ func (p *Projection) finish() error {
 	p.rolledBack()
 	p.applied.Store(uint64(store.applied.Sequence))
 	if p.config.Dropped != nil {
-		p.config.Dropped(named(store.log))
+		p.config.Dropped(named(store.log), store.applied.Sequence)
 	}
 	p.moveTo(store)
 	slog.Info("the database was built and has taken its place", "dir", p.config.Dir, "sequence", store.applied.Sequence.String())

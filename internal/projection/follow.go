@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"miniblog/internal/bus"
@@ -36,7 +37,23 @@ type follower struct {
 // checkpoint, applies it, and then applies what the bus sends as it comes. A bus
 // that cannot be followed is asked again and again. What goes wrong is logged once, and tried again
 // for as long as it takes.
+//
+// Where the configuration says so, an empty database begins with a snapshot of
+// another copy, and this copy gives snapshots.
 func (p *Projection) Run(ctx context.Context) error {
+	if p.config.Snapshots.Addr != "" {
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		serving.Go(func() {
+			if err := p.serveSnapshots(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	p.join(ctx)
 	f := follower{p: p}
 	pause := bus.Backoff{First: 50 * time.Millisecond, Most: 1500 * time.Millisecond}
 	for ctx.Err() == nil {
@@ -60,7 +77,21 @@ func (p *Projection) Run(ctx context.Context) error {
 	if err := p.save(); err != nil {
 		slog.Warn("the checkpoint could not be saved; some events will be fetched again", "error", err)
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
+}
+
+// join takes a snapshot, if the database is empty and somebody gives one.
+func (p *Projection) join(ctx context.Context) {
+	if log, _ := p.position(); log != "" || p.config.Snapshots.URL == "" {
+		return
+	}
+	began := time.Now()
+	if err := p.takeSnapshot(ctx); err != nil {
+		slog.Info("no snapshot of another copy could be taken; the database is built from the log", "reason", err)
+		return
+	}
+	_, at := p.position()
+	slog.Info("a snapshot of another copy was taken", "sequence", at.Sequence.String(), "took", time.Since(began).Round(time.Millisecond))
 }
 
 // What can go wrong, as it is logged.

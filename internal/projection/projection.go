@@ -31,6 +31,7 @@ import (
 type Config struct {
 	Dir string // its own folder, which exists
 	Bus *bus.Client
+	Snapshots
 
 	// Schema makes the tables. Where its text differs from the one that made
 	// the file, the file is dropped and built again.
@@ -53,8 +54,8 @@ type Config struct {
 	// there is none. It must not wait.
 	Committed func(log string)
 	// Dropped, if not nil, is called after all data was replaced, because the log
-	// is another one, log, or the file was damaged.
-	Dropped func(log string)
+	// is another one or the file was damaged: it is of log now, up to sequence.
+	Dropped func(log string, sequence event.Sequence)
 }
 
 // Projection is a database that follows the log. All its methods may be called
@@ -83,6 +84,7 @@ type Projection struct {
 	ready     atomic.Bool   // set once, never taken back
 	following atomic.Bool   // the last fetch worked
 	waiting   waiters
+	giving    chan struct{}                      // holds one: a snapshot is given
 	damage    atomic.Bool                        // a read found it; Run has to renew the database
 	fetching  atomic.Pointer[context.CancelFunc] // ends Run's fetch
 }
@@ -120,7 +122,7 @@ func Open(config Config) (*Projection, error) {
 		rebuildsMetric.Inc()
 		slog.Warn("the database could not be used and is built again from the log", "dir", config.Dir, "reason", replaced)
 	}
-	p := &Projection{config: config, unlock: unlock, store: store}
+	p := &Projection{config: config, unlock: unlock, store: store, giving: make(chan struct{}, 1)}
 	p.moveTo(store)
 	return p, nil
 }

@@ -64,7 +64,7 @@ func config(b *bustest.Bus, dir string, v *view) projection.Config {
 			v.applied = append(v.applied, v.pending...)
 			v.pending = nil
 		},
-		Dropped: func(string) {
+		Dropped: func(string, event.Sequence) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.dropped++

@@ -35,6 +35,23 @@ type store struct {
 	log     string         // that the data is from; "" before the first event
 	applied bus.Checkpoint // everything up to it is in the data, or does not matter to it
 	saved   event.Sequence // the checkpoint in the file
+
+	path string
+	file *os.File // of snapshots; nil before the first
+}
+
+// openFile returns the database file. It is opened once, and closed after the last
+// connection: closing it before would take SQLite's locks off the file.
+func (s *store) openFile() (_ *os.File, err error) {
+	if s.file == nil {
+		s.file, err = os.Open(s.path)
+	}
+	return s.file, err
+}
+
+// schemaVersion names a schema: any change of its text is another version.
+func schemaVersion(schema string) int64 {
+	return int64(crc32.ChecksumIEEE([]byte(schema+checkpointSchema)) >> 1)
 }
 
 // checkpointSchema is part of every schema. id is that of the event at the
@@ -197,7 +214,7 @@ func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error
 	if err != nil {
 		return nil, err
 	}
-	s := &store{db: db, readers: make(chan *Tx, readers)}
+	s := &store{db: db, path: path, readers: make(chan *Tx, readers)}
 	for range readers {
 		s.readers <- nil
 	}
@@ -209,9 +226,7 @@ func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error
 	if s.writer, err = s.connect(""); err != nil {
 		return nil, err
 	}
-	// Any change of the schema's text is another version of it.
-	schema += checkpointSchema
-	version := int64(crc32.ChecksumIEEE([]byte(schema)) >> 1)
+	version := schemaVersion(schema)
 	var found, tables int64
 	if _, err = s.writer.Get("PRAGMA user_version", nil, &found); err != nil {
 		return nil, err
@@ -222,7 +237,7 @@ func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error
 	switch {
 	case tables == 0:
 		err = s.writer.do("BEGIN IMMEDIATE", func() error {
-			_, err := s.writer.conn.ExecContext(background, schema+"PRAGMA user_version = "+fmt.Sprint(version))
+			_, err := s.writer.conn.ExecContext(background, schema+checkpointSchema+"PRAGMA user_version = "+fmt.Sprint(version))
 			return err
 		})
 	case found != version:
@@ -280,7 +295,11 @@ func (s *store) close() error {
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}
-	return errors.Join(append(errs, s.db.Close())...)
+	errs = append(errs, s.db.Close())
+	if s.file != nil {
+		errs = append(errs, s.file.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // removeStore removes a database's files. The data goes before its write-ahead

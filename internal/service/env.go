@@ -65,9 +65,9 @@ func (e *Env) URL(name, def string) string {
 }
 
 // URLOrEmpty is URL, but a variable that is set to nothing gives "" rather
-// than def.
+// than def, which may be "" too.
 func (e *Env) URLOrEmpty(name, def string) string {
-	if v, set := e.lookup(name); set && strings.TrimSpace(v) == "" {
+	if v, set := e.lookup(name); (set || def == "") && strings.TrimSpace(v) == "" {
 		return ""
 	}
 	return e.URL(name, def)
