@@ -57,6 +57,9 @@ func TestServicesReachTheirPods(t *testing.T) {
 		}
 		_, container := m.deployment(t, pods[0])
 		want := readProgram(t, pods[0]).port
+		if name == pods[0]+"-snapshot-srv" {
+			want = portOf(t, pods[0], container, "SNAPSHOT_ADDR")
+		}
 		for _, port := range service.Spec.Ports {
 			if int(port.Port) != want || int(containerPort(container, port.TargetPort)) != want {
 				t.Errorf("Service %s sends %d to %s of %s, which listens on %d", name, port.Port, port.TargetPort.String(), pods[0], want)
@@ -228,10 +231,17 @@ func TestProbesMeanWhatTheServicesAnswer(t *testing.T) {
 // adminPort returns the port of ADMIN_ADDR, which must not be the one of ADDR.
 func adminPort(t *testing.T, name string, container *corev1.Container) int {
 	t.Helper()
-	_, text, err := net.SplitHostPort(valueOf(container, "ADMIN_ADDR"))
+	return portOf(t, name, container, "ADMIN_ADDR")
+}
+
+// portOf returns the port of a variable that names an address, which must not be
+// the one of ADDR.
+func portOf(t *testing.T, name string, container *corev1.Container, variable string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(valueOf(container, variable))
 	port, bad := strconv.Atoi(text)
 	if err != nil || bad != nil || port == readProgram(t, name).port {
-		t.Errorf("%s: ADMIN_ADDR is %q", name, valueOf(container, "ADMIN_ADDR"))
+		t.Errorf("%s: %s is %q", name, variable, valueOf(container, variable))
 	}
 	return port
 }

@@ -103,8 +103,49 @@ func TestOnlyTheServicesReachTheBus(t *testing.T) {
 	}
 }
 
+// TestSnapshotsAreForCopiesOfTheSameService: a snapshot has all that the database
+// has, also text that nobody may read.
+func TestSnapshotsAreForCopiesOfTheSameService(t *testing.T) {
+	m := load(t, "k8s", "gateway")
+	for _, to := range []string{"posts", "comments", "query"} {
+		d, container := m.deployment(t, to)
+		port := portOf(t, to, container, "SNAPSHOT_ADDR")
+		if port == adminPort(t, to, container) {
+			t.Errorf("%s gives snapshots where its metrics are", to)
+		}
+		callers := map[string]caller{
+			"ingress controller": {namespace: "ingress-nginx", labels: map[string]string{"app.kubernetes.io/name": "ingress-nginx"}},
+			"stranger":           {namespace: "anywhere", labels: d.Spec.Template.Labels},
+			"node port":          {address: "192.168.49.1"},
+		}
+		for _, name := range names {
+			d, _ := m.deployment(t, name)
+			callers[name] = caller{labels: d.Spec.Template.Labels}
+		}
+		for who, from := range callers {
+			if got := m.mayCallPort(t, from, to, int32(port)); got != (who == to) {
+				t.Errorf("%s may take a snapshot of %s: %v", who, to, got)
+			}
+		}
+		for name, service := range m.services { // which may be of type NodePort, or behind the ingress
+			for _, p := range service.Spec.Ports {
+				if service.Spec.Selector["app"] == to && int(containerPort(container, p.TargetPort)) == port && name != to+"-snapshot-srv" {
+					t.Errorf("the Service %s leads to snapshots of %s", name, to)
+				}
+			}
+		}
+	}
+}
+
 // mayCall says whether the policies let a caller reach the port of a service.
 func (m *manifests) mayCall(t *testing.T, from caller, to string) bool {
+	t.Helper()
+	_, container := m.deployment(t, to)
+	return m.mayCallPort(t, from, to, container.Ports[0].ContainerPort)
+}
+
+// mayCallPort is mayCall for one of the ports.
+func (m *manifests) mayCallPort(t *testing.T, from caller, to string, wanted int32) bool {
 	t.Helper()
 	d, container := m.deployment(t, to)
 	closed := false
@@ -119,7 +160,7 @@ func (m *manifests) mayCall(t *testing.T, from caller, to string) bool {
 		for _, rule := range policy.Spec.Ingress {
 			port := false
 			for _, p := range rule.Ports {
-				port = port || *p.Protocol == corev1.ProtocolTCP && containerPort(container, *p.Port) == container.Ports[0].ContainerPort
+				port = port || *p.Protocol == corev1.ProtocolTCP && containerPort(container, *p.Port) == wanted
 			}
 			for _, peer := range rule.From {
 				if port && from.is(t, peer) {
