@@ -30,8 +30,7 @@ func open(_ context.Context, env *service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	comments := &comments{bus: client, view: view}
-	events := reaction.Receiver{Type: event.CommentModerated, React: comments.react, Bus: client,
-		Apply: view.ApplyNow, RefuseByHand: refuse}
+	events := reaction.Receiver{Type: event.CommentModerated, React: comments.react, Bus: client, Apply: view.ApplyNow, RefuseByHand: refuse}
 	return &service.Service{
 		Routes: map[string]web.Handler{
 			"POST /posts/{id}/comments": comments.create,
