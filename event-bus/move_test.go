@@ -236,7 +236,7 @@ func follow(t *testing.T, url string) *view {
 			v.applied.Add(int64(len(events)))
 			return nil
 		},
-		Dropped: func() { v.dropped.Add(1) },
+		Dropped: func(string, event.Sequence) { v.dropped.Add(1) },
 	})
 	if err != nil {
 		t.Fatal(err)
