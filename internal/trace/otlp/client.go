@@ -52,6 +52,7 @@ func (c *client) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpan
 	}
 	for wait := 200 * time.Millisecond; ; wait *= 2 {
 		err = c.post(ctx, body)
+		c.tell(err)
 		var later *retry
 		if !errors.As(err, &later) {
 			break
@@ -63,14 +64,18 @@ func (c *client) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpan
 		}
 		break
 	}
-	if failed := err != nil; c.failing.Swap(failed) != failed {
-		if failed {
-			slog.Warn("traces cannot be exported; they are lost until they can", "endpoint", c.url, "error", err)
-		} else {
-			slog.Info("traces are exported again", "endpoint", c.url)
-		}
-	}
 	return err
+}
+
+// tell logs that spans are not taken, once, and that they are again.
+func (c *client) tell(err error) {
+	failed := err != nil
+	switch was := c.failing.Swap(failed); {
+	case failed && !was:
+		slog.Warn("traces cannot be exported; they are lost until they can", "endpoint", c.url, "error", err)
+	case was && !failed:
+		slog.Info("traces are exported again", "endpoint", c.url)
+	}
 }
 
 // retry is an error after which another attempt may help.
