@@ -10,6 +10,12 @@ import { Spark } from './spark.js';
 
 export function MapView({ model }) {
   useModel(model);
+  if (!model.known || !model.listed) return html`<p class="small">Waiting for the event bus to say what it sees…</p>`;
+  return html`<${Drawing} model=${model} /><${Latest} model=${model} />`;
+}
+
+// Drawn when all of it is known, so that nothing moves as its parts arrive.
+function Drawing({ model }) {
   const map = useRef(null);
   const svg = useRef(null);
   const flow = useRef(null);
@@ -25,29 +31,24 @@ export function MapView({ model }) {
       <svg class="lines" ref=${svg} aria-hidden="true"></svg>
       <section class="side publishers" aria-labelledby="publishers">
         <h3 id="publishers">Publish</h3>
-        ${publishers.length === 0 && html`<${Nobody} known=${model.known}>Whoever publishes an event appears here.<//>`}
+        ${publishers.length === 0 && html`<p class="nobody">Whoever publishes an event appears here.</p>`}
         <ul>${publishers.map((group) => html`<${Publisher} key=${group.name} group=${group} now=${model.now} />`)}</ul>
       </section>
       <${Bus} model=${model} />
       <div class="side readers">
         <section class="followers" aria-labelledby="followers">
           <h3 id="followers">Follow</h3>
-          ${followers.length === 0 && html`<${Nobody} known=${model.known}>Whoever follows the log appears here.<//>`}
+          ${followers.length === 0 && html`<p class="nobody">Whoever follows the log appears here.</p>`}
           <ul>${followers.map((group) => html`<${Follower} key=${group.name} group=${group} now=${model.now} />`)}</ul>
         </section>
         <section class="subscribers" aria-labelledby="pushed">
           <h3 id="pushed">Are pushed to</h3>
-          ${model.subscribers.length === 0 && html`<${Nobody} known=${model.known}>Nobody is subscribed.<//>`}
+          ${model.subscribers.length === 0 && html`<p class="nobody">Nobody is subscribed.</p>`}
           <ul>${model.subscribers.map((s) => html`<${Subscriber} key=${s.name} subscriber=${s} push=${model.pushes.get(s.name)} model=${model} />`)}</ul>
         </section>
       </div>
     </div>
-    <${Latest} model=${model} />
   `;
-}
-
-function Nobody({ known, children }) {
-  return known && html`<p class="nobody">${children}</p>`;
 }
 
 function Bus({ model }) {

@@ -26,6 +26,7 @@ export class Model {
   rate = new Rate();
   lost = 0; // facts that we were too slow for
   known = false; // whether the log has said how it is doing
+  listed = false; // whether the subscribers are known
 
   #skew = 0; // the bus's clock minus ours
   #listeners = new Set();
@@ -66,6 +67,7 @@ export class Model {
   /** Replaces what is known of subscribers. */
   list(subscribers) {
     this.subscribers = subscribers;
+    this.listed = true;
     this.changed();
   }
 
