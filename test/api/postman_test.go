@@ -1,10 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -107,7 +104,7 @@ func TestCollectionHasEveryOperationWithExamplesAndTests(t *testing.T) {
 // TestCollectionRunsAgainstTheBlog runs it as a user does, with newman, and
 // holds every answer to the document.
 func TestCollectionRunsAgainstTheBlog(t *testing.T) {
-	newman := installNewman(t)
+	newman := harness.NodeProgram(t, "newman")
 	blog := harness.StartBlog(t, harness.Config{})
 	report := filepath.Join(t.TempDir(), "report.json")
 	args := []string{"run", collectionFile, "--environment", laptopFile, "--color", "off", "--timeout-request", "30000",
@@ -159,43 +156,4 @@ func TestCollectionRunsAgainstTheBlog(t *testing.T) {
 	if len(run.Run.Executions) == 0 {
 		t.Error("newman has sent nothing")
 	}
-}
-
-// installNewman installs what test/api/newman/package-lock.json names into
-// bin/newman, unless that is there, and returns the program. Where it cannot, the test is
-// skipped, and fails in CI.
-func installNewman(t *testing.T) string {
-	t.Helper()
-	root := harness.Must(harness.Root())(t)
-	dir := filepath.Join(root, "bin", "newman")
-	program, lock := filepath.Join(dir, "node_modules", ".bin", "newman"), filepath.Join(dir, "package-lock.json")
-	want := harness.Must(os.ReadFile("newman/package-lock.json"))(t)
-	have, _ := os.ReadFile(lock)
-	if _, err := os.Stat(program); err == nil && bytes.Equal(have, want) {
-		return program
-	}
-	if _, err := exec.LookPath("npm"); err != nil {
-		unable(t, errors.New("needs Node.js with npm, for newman"))
-	}
-	err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755),
-		os.WriteFile(filepath.Join(dir, "package.json"), harness.Must(os.ReadFile("newman/package.json"))(t), 0o644),
-		os.WriteFile(lock, want, 0o644))
-	if err != nil {
-		t.Fatal(err)
-	}
-	install := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		os.RemoveAll(dir) // so that the next run tries again
-		unable(t, fmt.Errorf("npm ci, for newman: %w: %s", err, out))
-	}
-	return program
-}
-
-func unable(t *testing.T, reason error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
 }

@@ -23,18 +23,10 @@ type Browser struct {
 	ctx context.Context
 }
 
-// Start starts a browser. Where none is installed it skips the test; with
-// CI=true that is a failure.
+// Start starts a browser, see Path.
 func Start(t testing.TB) *Browser {
 	t.Helper()
-	path, found := find()
-	if !found {
-		const missing = "NO BROWSER IS INSTALLED: the page is not tested. Install chromium (Debian: apt-get install chromium)."
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
+	path := Path(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox, // it needs rights that a container rarely has, and the page is our own
@@ -51,13 +43,21 @@ func Start(t testing.TB) *Browser {
 	return &Browser{t, ctx}
 }
 
-func find() (path string, found bool) {
+// Path returns the program of a browser. Where none is installed it skips the
+// test; with CI=true that is a failure.
+func Path(t testing.TB) string {
+	t.Helper()
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
-			return path, true
+			return path
 		}
 	}
-	return "", false
+	const missing = "NO BROWSER IS INSTALLED: the page is not tested. Install chromium (Debian: apt-get install chromium)."
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
 }
 
 // Open opens a page in a window of a person who has nothing to do with those
