@@ -30,12 +30,16 @@ export function picture(events, facts) {
 function part(event, events, facts) {
   const stored = facts.stored(event.sequence);
   const steps = [];
-  const at = stored?.at ?? Date.parse(event.time);
+  const deliveries = facts.deliveries(event.sequence) ?? [];
+  const reads = facts.reads(event);
+  // It is on disk before anybody gets it. On a busy machine whoever notes that wakes
+  // later than whoever delivers.
+  const at = Math.min(stored?.at ?? Date.parse(event.time), ...deliveries.map((d) => d.began), ...reads.map((r) => r.sent));
   if (stored) {
     const who = stored.reply ? 'as a reply' : by(stored.by);
-    steps.push({ kind: 'disk', title: 'Arrived, and is on disk', who, from: stored.arrived, to: stored.at });
+    steps.push({ kind: 'disk', title: 'Arrived, and is on disk', who, from: stored.arrived, to: at });
   }
-  const attempts = Map.groupBy(facts.deliveries(event.sequence) ?? [], (attempt) => attempt.subscriber);
+  const attempts = Map.groupBy(deliveries, (attempt) => attempt.subscriber);
   for (const [name, list] of attempts) {
     let free = at;
     for (const attempt of list) {
@@ -46,7 +50,7 @@ function part(event, events, facts) {
     if (list.at(-1).outcome !== 'delivered') waits(name, free, event, facts, steps);
   }
   for (const { name } of facts.subscribers) if (!attempts.has(name)) waits(name, at, event, facts, steps);
-  for (const { follower, sent, asked } of facts.reads(event)) {
+  for (const { follower, sent, asked } of reads) {
     steps.push({
       kind: 'read', title: `Sent to ${follower.name}`, who: follower.copy || follower.address,
       from: sent, to: Math.max(sent, asked ?? sent), result: follower.name === 'query' ? 'which tells open pages' : '',
