@@ -23,9 +23,10 @@ var names = []string{"client", "comments", "event-bus", "moderation", "posts", "
 type documented struct {
 	kind     string // counter, gauge or histogram
 	services []string
+	labels   []string
 }
 
-var row = regexp.MustCompile("(?m)^\\| `([a-z_]+)`(?: \\{[^}]*\\})? \\| (counter|gauge|histogram) \\| ([^|]*) \\|")
+var row = regexp.MustCompile("(?m)^\\| `([a-z_]+)`(?: \\{([^}]*)\\})? \\| (counter|gauge|histogram) \\| ([^|]*) \\|")
 
 // readDocumented reads that table.
 func readDocumented(t *testing.T) map[string]documented {
@@ -33,11 +34,11 @@ func readDocumented(t *testing.T) map[string]documented {
 	text := harness.Must(os.ReadFile(filepath.Join(harness.Must(harness.Root())(t), "docs", "operations.md")))(t)
 	table := map[string]documented{}
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-		services := strings.Split(m[3], ", ")
-		if m[3] == "all" {
+		services := strings.Split(m[4], ", ")
+		if m[4] == "all" {
 			services = names
 		}
-		table[m[1]] = documented{m[2], services}
+		table[m[1]] = documented{m[3], services, strings.Split(m[2], ", ")}
 	}
 	return table
 }
