@@ -128,3 +128,27 @@ func TestPrometheusAsksEveryService(t *testing.T) {
 		}
 	}
 }
+
+// TestPrometheusReachesMetricsAlone: with the policy that is for it, and from its
+// own namespace.
+func TestPrometheusReachesMetricsAlone(t *testing.T) {
+	closed, m := load(t, "k8s"), load(t, "k8s", "observability")
+	labels := map[string]string{"app.kubernetes.io/name": "prometheus"}
+	itself := caller{namespace: "monitoring", labels: labels}
+	for _, to := range names {
+		_, container := m.deployment(t, to)
+		metrics := int32(adminPort(t, to, container))
+		if closed.mayCallPort(t, itself, to, metrics) || !m.mayCallPort(t, itself, to, metrics) || m.mayCall(t, itself, to) {
+			t.Errorf("Prometheus must reach the metrics of %s by the policy, and nothing else of it", to)
+		}
+		for who, from := range map[string]caller{
+			"a neighbour of Prometheus": {namespace: "monitoring", labels: map[string]string{"app.kubernetes.io/name": "grafana"}},
+			"one of its name elsewhere": {namespace: "anywhere", labels: labels},
+			"one of its name beside us": {labels: labels},
+		} {
+			if m.mayCallPort(t, from, to, metrics) {
+				t.Errorf("%s reaches the metrics of %s", who, to)
+			}
+		}
+	}
+}
