@@ -160,6 +160,7 @@ func TestEveryServiceHasTheObjectsOfTheCourse(t *testing.T) {
 	want := map[string]string{ // Service: whose pods
 		"posts-clusterip-srv": "posts", "posts-srv": "posts", "comments-srv": "comments", "query-srv": "query",
 		"moderation-srv": "moderation", "event-bus-srv": "event-bus", "client-srv": "client",
+		"posts-snapshot-srv": "posts", "comments-snapshot-srv": "comments", "query-snapshot-srv": "query", // ours: new copies ask there
 	}
 	for name, app := range want {
 		if s := m.services[name]; s == nil || s.Spec.Selector["app"] != app {
