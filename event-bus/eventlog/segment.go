@@ -187,7 +187,7 @@ func (s *segment) readHeader(e entry) (batch, error) {
 	if err != nil {
 		return batch{}, s.damage(e.offset, e.first, err)
 	}
-	if b.first != e.first || e.offset+b.size() > s.size {
+	if b.first != e.first {
 		return batch{}, s.damage(e.offset, e.first, errHeader)
 	}
 	return b, nil
