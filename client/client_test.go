@@ -285,7 +285,7 @@ func TestPageNamesEveryModule(t *testing.T) {
 	if err != nil || len(modules) == 0 {
 		t.Fatal("no modules", err)
 	}
-	modules = append(modules, "page/vendor/preact-htm.js") // of internal/page
+	modules = append(modules, "page/shared/connection.js", "page/vendor/preact-htm.js") // of internal/page
 	for _, path := range modules {
 		module := strings.TrimPrefix(filepath.ToSlash(path), "page")
 		if strings.Count(string(page), `"`+module+`"`) != 1 {

@@ -1,5 +1,5 @@
 // Package page serves the files of a page that is part of a program: the blog's
-// and the console's, which share what is vendored.
+// and the console's, which share their look and what is vendored.
 //
 // Its law: a browser never shows a file older than the program that serves it,
 // and does nothing with a page that the page does not need.
@@ -17,10 +17,11 @@ import (
 	"miniblog/internal/web"
 )
 
-// vendored holds the modules of others that every page has, in vendor/.
+// common holds what every page has: our own in shared/, the modules of others in
+// vendor/.
 //
-//go:embed vendor
-var vendored embed.FS
+//go:embed shared vendor
+var common embed.FS
 
 // index is the file that answers for "/", notFound the one that tells a person
 // that there is nothing.
@@ -36,7 +37,7 @@ type Page func(path string) (*Asset, error)
 // BuiltIn is a page that is part of the program: read and compressed once.
 func BuiltIn(root fs.FS) (Page, error) {
 	files := map[string]*Asset{}
-	for _, folder := range []fs.FS{vendored, root} {
+	for _, folder := range []fs.FS{common, root} {
 		err := fs.WalkDir(folder, ".", func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
@@ -69,8 +70,8 @@ func FromFolder(dir string) (Page, error) {
 	}
 	return func(path string) (*Asset, error) {
 		folder := root.FS()
-		if strings.HasPrefix(path, "vendor/") {
-			folder = vendored
+		if strings.HasPrefix(path, "shared/") || strings.HasPrefix(path, "vendor/") {
+			folder = common
 		}
 		if info, err := fs.Stat(folder, path); err != nil || info.IsDir() {
 			return nil, fs.ErrNotExist

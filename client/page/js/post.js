@@ -71,7 +71,7 @@ function CommentForm({ post, blog, drafts }) {
     <${TextForm}
       className="new-comment"
       draft=${draft}
-      field=${{ name: 'content', label: `Comment on “${post.title}”`, placeholder: 'Write a comment…', limit: 10_000, lines: true }}
+      field=${{ name: 'content', label: `Comment on “${post.title}”`, labelUnseen: true, placeholder: 'Write a comment…', limit: 10_000, lines: true }}
       what="comment"
       button="Comment"
       send=${(text, key) => blog.createComment(post.id, text, key)}

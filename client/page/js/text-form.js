@@ -10,7 +10,8 @@ let forms = 0;
 /**
  * id, className  of the form
  * draft          the Draft that it edits
- * field          {name, label, placeholder, limit, lines}; lines: whether the text may have several
+ * field          {name, label, labelUnseen, placeholder, limit, lines}; labelUnseen: whether it is
+ *                for screen readers alone; lines: whether the text may have several
  * what           what is being written, in a word
  * button         what sends it
  * send           (text, key), resolves when it has arrived
@@ -95,7 +96,7 @@ export function TextForm({ id, className, draft, field, what, button, send, sent
 
   return html`
     <form id=${id} class="text-form ${className}" onSubmit=${submit} aria-busy=${sending} novalidate>
-      <label for="${prefix}-text">${field.label}</label>
+      <label for="${prefix}-text" class=${field.labelUnseen ? 'unseen' : undefined}>${field.label}</label>
       ${field.lines
         ? html`<textarea rows="1" onKeyDown=${submitByKey} ...${attributes}></textarea>`
         : html`<input type="text" enterkeyhint="send" ...${attributes} />`}
