@@ -66,9 +66,7 @@ func (b *bench) publishingToAll(ctx context.Context, bus *process, o options) er
 	if err != nil {
 		return err
 	}
-	ratio := got.perSecond() / syncs
-	b.rows = append(b.rows, row{what: "publish one event a request, durable, 1 connection", figure: got.String(),
-		baseline: fmt.Sprintf("%.0f syncs/s of 4 KiB appended", syncs), ratio: fmt.Sprintf("%.2f", ratio), target: "≥ 0.75", ok: ratio >= 0.75})
+	b.againstSyncs("publish one event a request, durable, 1 connection", got, syncs, 0.75)
 	for _, c := range []struct {
 		connections int
 		atLeast     float64
