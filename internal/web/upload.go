@@ -16,7 +16,20 @@ type upload struct {
 }
 
 func newUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
-	return &upload{r, http.MaxBytesReader(w, r.Body, limit), limit, http.NewResponseController(w), holderOf(w)}
+	return &upload{r, http.MaxBytesReader(ofServer(w), r.Body, limit), limit, http.NewResponseController(w), holderOf(w)}
+}
+
+// ofServer returns the server's own writer beneath w. MaxBytesReader tells that
+// one of a body that is too large, and the server then waits before it closes the
+// connection, so that a client who is still writing hears the answer.
+func ofServer(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapped, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapped.Unwrap()
+	}
 }
 
 // read returns the body, in buf if it has room. Memory is reserved before it is
@@ -24,7 +37,7 @@ func newUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
 func (u *upload) read(buf []byte) (body []byte, err error) {
 	length := u.request.ContentLength
 	switch {
-	case length > u.limit:
+	case length > u.limit: // it is read all the same, so that the answer is heard
 		_, err = io.Copy(io.Discard, u.body)
 	case length >= 0:
 		if body, err = u.grow(buf[:0], length); err == nil {
@@ -94,19 +107,6 @@ func (u *upload) slice(read func() error) error {
 	return err
 }
 
-// drainBytes is how much more of a body that is too large is read. A client that
-// is still writing when the connection is closed does not hear the answer.
-const drainBytes = 4 << 20
-
-func (u *upload) drain() {
-	for range drainBytes / sliceBytes {
-		err := u.slice(func() error { _, err := io.CopyN(io.Discard, u.request.Body, sliceBytes); return err })
-		if err != nil { // its end, or nobody to answer
-			return
-		}
-	}
-}
-
 // problem says why a body did not arrive.
 func (u *upload) problem(err error) error {
 	var tooLarge *http.MaxBytesError
@@ -115,7 +115,6 @@ func (u *upload) problem(err error) error {
 	case err == nil || errors.As(err, &own):
 		return err
 	case errors.As(err, &tooLarge):
-		u.drain()
 		return NewProblem(http.StatusRequestEntityTooLarge, "The body is too large: it may have at most %d bytes.", u.limit)
 	case err == errSlowUpload:
 		p := NewProblem(http.StatusRequestTimeout, "The body came too slowly, and others needed the room. Send it again.")
