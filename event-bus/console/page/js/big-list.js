@@ -76,12 +76,16 @@ export class BigList extends Component {
     this.setState({});
   }
 
-  /** Puts the scroll bar where the list is. */
+  /** Puts the scroll bar where the list is, unless somebody scrolls at this moment. */
   settle() {
     if (!this.box || this.#whole() <= highest) return;
+    if (this.box.scrollTop === this.#native) this.#place();
+    else this.scrolled(); // its event is still to come; a step must not be lost
+  }
+
+  #place() {
     const native = this.#farthest() === 0 ? 0 : Math.round((this.top / this.#farthest()) * this.#range());
-    this.#native = Math.max(this.top > 0 ? 1 : 0, native);
-    this.box.scrollTop = this.#native;
+    this.box.scrollTop = Math.max(this.top > 0 ? 1 : 0, native);
     this.#native = this.box.scrollTop;
   }
 
@@ -96,7 +100,7 @@ export class BigList extends Component {
       this.box.scrollTop = this.top;
       this.#native = this.box.scrollTop;
     } else {
-      this.settle();
+      this.#place();
     }
     this.props.atTop(this.top === 0);
     this.setState({});
