@@ -162,8 +162,9 @@ function Tools({ filter, model, held, hold, toSequence }) {
   `;
 }
 
+/** An input that keeps what is typed whatever is drawn meanwhile: its value is only where it begins. */
 function Field({ name, label, value = '', type = 'search', list }) {
-  return html`<p class="field"><label for="filter-${name}">${label}</label><input id="filter-${name}" name=${name} type=${type} defaultValue=${value} value=${value} list=${list} step=${type === 'datetime-local' ? 1 : undefined} autocomplete="off" /></p>`;
+  return html`<p class="field"><label for="filter-${name}">${label}</label><input id="filter-${name}" name=${name} type=${type} defaultValue=${value} list=${list} step=${type === 'datetime-local' ? 1 : undefined} autocomplete="off" /></p>`;
 }
 
 /** A time as an input for it has it. */
