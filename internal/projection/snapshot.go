@@ -72,7 +72,7 @@ func (p *Projection) giveSnapshot(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	defer frozen.tx.close()
+	defer frozen.end()
 	h := w.Header()
 	if err := frozen.tx.Describe(h); err != nil {
 		return err
@@ -99,12 +99,19 @@ func (p *Projection) giveSnapshot(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// frozen is a database file that does not change until tx is closed.
+// frozen is a database file that does not change until its end.
 type frozen struct {
 	tx   *Tx
 	file *os.File
 	size int64
 	at   bus.Checkpoint
+}
+
+// end ends the transaction before it gives the connection back, which others will
+// use.
+func (f *frozen) end() {
+	f.tx.Exec("ROLLBACK")
+	f.tx.close()
 }
 
 // freeze makes all that is committed part of the database file, and begins a read
@@ -147,7 +154,7 @@ func (p *Projection) freeze() (_ *frozen, err error) {
 		_, err = f.tx.Get("SELECT page_count, page_size FROM pragma_page_count, pragma_page_size", nil, &pages, &bytes)
 	}
 	if err != nil {
-		f.tx.close()
+		f.end()
 		return nil, err
 	}
 	f.size = pages * bytes

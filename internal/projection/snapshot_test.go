@@ -75,6 +75,26 @@ func TestNewCopyTakesASnapshotAndFollowsFromThere(t *testing.T) {
 	peer.expect(t, want+"later new ")
 }
 
+// TestSnapshotLeavesNoTransactionBehind: the connection went back with one, and
+// whoever used it next, a reader or the next snapshot, was refused from then on.
+func TestSnapshotLeavesNoTransactionBehind(t *testing.T) {
+	b := bustest.New(t)
+	b.Add(posts("a")...)
+	v, url := giving(t, b)
+	for range 2 {
+		resp, err := http.Get(url + "/snapshot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("a snapshot was answered %s", resp.Status)
+		}
+	}
+	v.expect(t, "a ")
+}
+
 // TestSnapshotIsOneState: the copy goes on with its work meanwhile.
 func TestSnapshotIsOneState(t *testing.T) {
 	b := bustest.New(t)
