@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,8 +17,9 @@ import (
 // openedLog is the log that this process serves.
 type openedLog struct {
 	owner
-	local  *eventlog.Log // what is read
-	owners push.Owners   // who of several copies delivers to which subscriber; nil: this one
+	local  *eventlog.Log   // what is read
+	owners push.Owners     // who of several copies delivers to which subscriber; nil: this one
+	roster *cluster.Roster // who takes part in the cluster; nil: there is none
 }
 
 // owner is an eventlog.Log, or the cluster.Log around one.
@@ -43,13 +45,17 @@ func logConfig(env *service.Env) cluster.Config {
 func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
 	if config.Servers == "" {
 		log, err := eventlog.Open(config.Dir, eventlog.Options{Logger: slog.Default()})
-		return &openedLog{alone{log}, log, nil}, err
+		return &openedLog{owner: alone{log}, local: log}, err
 	}
 	log, err := cluster.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	return &openedLog{log, log.Log, log.Owners(thisCopy(), cluster.Lease)}, nil
+	roster, err := log.Roster(thisCopy())
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return &openedLog{owner: log, local: log.Log, owners: log.Owners(thisCopy(), cluster.Lease), roster: roster}, nil
 }
 
 // mayServe says why the log in a folder must not be published to: what is added

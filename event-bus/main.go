@@ -74,7 +74,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 			routes[pattern] = access.Guard(handler)
 		}
 	}
-	pages, err := console.Routes(console.Config{Log: log.local, Access: access, Stopping: ctx})
+	pages, err := console.Routes(console.Config{Log: log.local, Roster: log.roster, Access: access, Stopping: ctx})
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	description "miniblog/docs/api"
+	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/page"
 	"miniblog/internal/web"
@@ -31,6 +32,7 @@ const folder = "/console/"
 // Config is what the console shows. It closes none of it.
 type Config struct {
 	Log      *eventlog.Log
+	Roster   *cluster.Roster // nil: this bus is alone
 	Access   *Access
 	Stopping context.Context // ends when the service begins to stop: searches end then
 }
@@ -38,6 +40,7 @@ type Config struct {
 // console answers the routes of the page.
 type console struct {
 	log      *eventlog.Log
+	roster   *cluster.Roster // nil: alone
 	stopping context.Context
 	searches chan struct{} // holds one for each search under way
 	files    page.Page
@@ -55,7 +58,7 @@ func Routes(config Config) (map[string]web.Handler, error) {
 		return nil, err
 	}
 	c := &console{
-		log: config.Log, stopping: config.Stopping, searches: make(chan struct{}, searchesAtOnce),
+		log: config.Log, roster: config.Roster, stopping: config.Stopping, searches: make(chan struct{}, searchesAtOnce),
 		files: files, openAPI: sync.OnceValues(readOpenAPI),
 	}
 	guarded := func(next web.Handler) web.Handler { return page.Guarded(page.Policy(), next) }
@@ -64,6 +67,7 @@ func Routes(config Config) (map[string]web.Handler, error) {
 		"GET " + folder + "{file...}":    guarded(c.file), // anybody may read our source
 		"GET " + folder + "events":       guarded(config.Access.Guard(c.search)),
 		"GET " + folder + "log":          guarded(config.Access.Guard(c.describeLog)),
+		"GET " + folder + "cluster":      guarded(config.Access.Guard(c.describeCluster)),
 		"GET " + folder + "openapi.json": guarded(config.Access.Guard(c.describeRoutes)),
 	}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
@@ -23,6 +25,7 @@ const (
 	searchTime     = 200 * time.Millisecond
 	mostFound      = 500
 	previewBytes   = 240
+	mostStatus     = 40  // bytes
 	smallWindow    = 128 // events, of the first piece that is read backwards
 	largeWindow    = 4096
 )
@@ -36,8 +39,8 @@ type found struct {
 	Subject  string         `json:"subject,omitzero"`
 	Time     string         `json:"time,omitzero"`
 	Size     int            `json:"size"`             // in bytes, as a line
-	Preview  string         `json:"preview,omitzero"` // the beginning of its data
-	Whole    bool           `json:"whole,omitzero"`   // the preview is all of it
+	Status   string         `json:"status,omitzero"`  // in its data
+	Preview  string         `json:"preview,omitzero"` // the beginning of what a person wrote, or else of its data
 }
 
 // answer is what a search came to: the events that it found, in its order, and
@@ -262,8 +265,33 @@ func (s *search) appendIf(events []found, text []byte) []found {
 		Subject: string(line.Subject()), Time: string(line.Time()), Size: len(text),
 	}
 	if e, err := line.Event(); err == nil {
-		f.Whole = len(e.Data) <= previewBytes
-		f.Preview = strings.ToValidUTF8(string(e.Data[:min(len(e.Data), previewBytes)]), "")
+		f.Status, f.Preview = summary(e.Data)
 	}
 	return append(events, f)
+}
+
+// summary returns the status that an event's data has, and the beginning of its
+// text, or else of the data itself.
+func summary(data []byte) (status, text string) {
+	var said struct {
+		Title   any `json:"title"`
+		Content any `json:"content"`
+		Status  any `json:"status"`
+	}
+	text = string(data)
+	if json.Unmarshal(data, &said) == nil {
+		status, _ = said.Status.(string)
+		for _, value := range []any{said.Title, said.Content} {
+			if written, ok := value.(string); ok {
+				text = written
+				break
+			}
+		}
+	}
+	return first(status, mostStatus), first(text, previewBytes)
+}
+
+// first returns at most so many bytes of a text, and no part of a character.
+func first(text string, most int) string {
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }

@@ -45,7 +45,7 @@ var ours = map[string][]string{
 	"event-bus/metrics":  {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/disk"},
 	"event-bus/push":     {"event-bus/activity", "event-bus/eventlog", "internal/disk", "internal/event", "internal/trace", "internal/wire"},
 	"event-bus/api":      {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/event", "internal/trace", "internal/web", "internal/wire"},
-	"event-bus/console":  {"docs/api", "event-bus/eventlog", "internal/event", "internal/page", "internal/web"},
+	"event-bus/console":  {"docs/api", "event-bus/cluster", "event-bus/eventlog", "internal/event", "internal/page", "internal/web"},
 	"event-bus":          {"event-bus/activity", "event-bus/api", "event-bus/cluster", "event-bus/console", "event-bus/eventlog", "event-bus/metrics", "event-bus/move", "event-bus/push", "internal/service"},
 
 	// No service imports another. They share the envelope and the way to the bus.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"testing"
 
 	"miniblog/test/browser"
@@ -49,6 +51,7 @@ func TestStoppedModerationIsSeenAndSoIsThatItHeals(t *testing.T) {
 	t.Parallel()
 	blog := harness.StartBlog(t, harness.Config{})
 	post := blog.MustPost(t, "A post")
+	facts := harness.Follow(t, blog.Bus.URL+"/activity") // each is held to its description
 	c := look(t, browser.Start(t), blog.Bus, "")
 	moderation := node("subscriber moderation")
 	c.Await("moderation, up", fmt.Sprintf(`document.querySelector('%s[data-state="up"]')`, moderation))
@@ -65,4 +68,12 @@ func TestStoppedModerationIsSeenAndSoIsThatItHeals(t *testing.T) {
 	c.awaitText(`.part[data-type="CommentCreated"] .step[data-kind="wait"]:not([data-open])`, "Waited for moderation")
 	c.visit("#/")
 	c.Await("moderation, up and not behind", fmt.Sprintf(`document.querySelector('%s[data-state="up"]')?.dataset.lag === "0"`, moderation))
+
+	told := map[string]bool{}
+	for _, fact := range facts.Events() {
+		told[fact.Name] = true
+	}
+	if want := []string{"delivered", "followed", "log", "state", "stored"}; !slices.Equal(slices.Sorted(maps.Keys(told)), want) {
+		t.Errorf("the bus told of %v, not of %v", told, want)
+	}
 }

@@ -22,6 +22,12 @@ export async function line(sequence, signal) {
 
 export const logNumbers = (signal) => getJSON('/console/log', signal);
 
+/** Who takes part in the cluster: see docs of /console/cluster; null if the bus is alone. */
+export async function cluster() {
+  const answer = await getJSON('/console/cluster');
+  return answer.copies.length > 0 ? { ...answer, copies: answer.copies.map((copy) => ({ ...copy, last: Number(copy.last) })) } : null;
+}
+
 export const description = (signal) => getJSON('/console/openapi.json', signal);
 
 export async function subscribers(signal) {

@@ -14,7 +14,7 @@ const views = {
   '': { name: 'Map', view: MapView },
   events: { name: 'Events', view: EventsView },
   subscribers: { name: 'Subscribers', view: SubscribersView },
-  log: { name: 'Followers and log', view: LogView },
+  log: { name: 'Followers and log', short: 'Log', view: LogView },
   api: { name: 'API', view: ApiView },
 };
 const hidden = { life: { name: 'The life of an event', view: LifeView, within: 'events' } };
@@ -33,8 +33,8 @@ export function App({ model }) {
   }, [place]);
   return html`
     <nav aria-label="Views">
-      ${Object.entries(views).map(([path, { name }]) => html`
-        <a key=${path} href="#/${path}" aria-current=${path === (place.within ?? at) || views[path] === place ? 'page' : undefined}>${name}</a>
+      ${Object.entries(views).map(([path, { name, short }]) => html`
+        <a key=${path} href="#/${path}" aria-current=${path === (place.within ?? at) || views[path] === place ? 'page' : undefined}>${short ? html`<span class="long">${name}</span><span class="short">${short}</span>` : name}</a>
       `)}
     </nav>
     <div class="view">

@@ -78,9 +78,18 @@ export function EventsView({ model, route }) {
         seen=${(first, last) => source.want(first, last)}
         open=${(i) => { setActive(i); setHeld(true); if (source.at(i)) go(['events', String(source.at(i).sequence)], filter); }}
         row=${(i) => rowOf(source, i, chosen)} />
+      ${source.count === 0 && html`<${Nothing} model=${model} filtered=${filtered} searching=${source.searching} />`}
       ${chosen > 0 && html`<${EventDetail} key=${chosen} sequence=${chosen} model=${model} close=${close} />`}
     </div>
   `;
+}
+
+/** What is in the list's place when it is empty. */
+function Nothing({ model, filtered, searching }) {
+  if (!model.known || searching) return null;
+  return html`<p class="note nothing">${filtered
+    ? 'No event is as the filter asks. It goes on looking at those that come.'
+    : html`Nothing has been published yet. An event that is shows up here by itself. Try <code>curl ${location.origin}/events -H 'Content-Type: application/json' -d '{"type":"Hello"}'</code>.`}</p>`;
 }
 
 function Found({ source, last }) {
@@ -109,17 +118,8 @@ function rowOf(source, i, chosen) {
   return { key: sequence, selected: sequence === chosen, content };
 }
 
-/** What an event says, in a line: the text that a person wrote, if there is one. */
-export function preview({ preview: text = '', whole }) {
-  if (!whole) return text;
-  try {
-    const data = JSON.parse(text);
-    const said = data.title ?? data.content;
-    return typeof said === 'string' ? [data.status, said].filter(Boolean).join(': ') : text;
-  } catch {
-    return text;
-  }
-}
+/** What an event says, in a line. */
+export const preview = ({ status, preview: text }) => [status, text].filter(Boolean).join(': ');
 
 function Tools({ filter, model, held, hold, toSequence }) {
   const [open, setOpen] = useState(Object.keys(filter).length > 0);
@@ -140,12 +140,12 @@ function Tools({ filter, model, held, hold, toSequence }) {
   return html`
     <div class="tools">
       <button type="button" class="quiet" aria-pressed=${held} onClick=${hold}>${held ? 'Held' : 'Hold'}</button>
+      <button type="button" class="quiet" aria-expanded=${open} aria-controls="filters" onClick=${() => setOpen(!open)}>Filter${Object.keys(filter).length > 0 ? ` (${Object.keys(filter).length})` : ''}</button>
       <form class="goto" onSubmit=${toGo}>
         <label for="goto">Go to</label>
         <input id="goto" name="sequence" type="number" min="1" inputmode="numeric" placeholder="sequence" required />
         <button type="submit" class="quiet">Go</button>
       </form>
-      <button type="button" class="quiet" aria-expanded=${open} aria-controls="filters" onClick=${() => setOpen(!open)}>Filter${Object.keys(filter).length > 0 ? ` (${Object.keys(filter).length})` : ''}</button>
     </div>
     <form id="filters" class="filters" ref=${form} hidden=${!open}
       onSubmit=${(event) => { event.preventDefault(); apply(); }}
@@ -164,7 +164,7 @@ function Tools({ filter, model, held, hold, toSequence }) {
 
 /** An input that keeps what is typed whatever is drawn meanwhile: its value is only where it begins. */
 function Field({ name, label, value = '', type = 'search', list }) {
-  return html`<p class="field"><label for="filter-${name}">${label}</label><input id="filter-${name}" name=${name} type=${type} defaultValue=${value} list=${list} step=${type === 'datetime-local' ? 1 : undefined} autocomplete="off" /></p>`;
+  return html`<p class=${type === 'search' ? 'field' : 'field time'}><label for="filter-${name}">${label}</label><input id="filter-${name}" name=${name} type=${type} defaultValue=${value} list=${list} step=${type === 'datetime-local' ? 1 : undefined} autocomplete="off" /></p>`;
 }
 
 /** A time as an input for it has it. */

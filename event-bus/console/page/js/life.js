@@ -78,7 +78,7 @@ function summary(events, { start, parts }) {
   const first = parts[0];
   const decided = parts.find(({ event }) => event.type === 'CommentUpdated');
   if (decided) {
-    sentences.push(`This comment was ${preview(decided.event).startsWith('approved') ? 'approved' : 'rejected'}, ${duration(decided.at - start)} after it arrived.`);
+    sentences.push(`This comment was ${decided.event.status}, ${duration(decided.at - start)} after it arrived.`);
   } else if (first.event.type === 'CommentCreated') {
     sentences.push('This comment is not decided yet.');
   } else {

@@ -21,16 +21,16 @@ export function LogView({ model }) {
       ${followers.length > 0 && html`
         <div class="scroll" tabindex="0" role="region" aria-labelledby="followers">
           <table>
-            <thead><tr><th scope="col">Who</th><th scope="col">Copy</th><th scope="col">From</th><th scope="col" class="number">Behind</th><th scope="col" class="number">Reads</th><th scope="col">Last seen</th></tr></thead>
+            <thead><tr><th scope="col">Who</th><th scope="col">Copy</th><th scope="col" class="number">Behind</th><th scope="col" class="number">Reads</th><th scope="col">Last seen</th><th scope="col">From</th></tr></thead>
             <tbody>
               ${followers.map((f) => html`
                 <tr key=${f.key} data-state=${f.state}>
                   <th scope="row">${f.name}</th>
                   <td>${f.copy}</td>
-                  <td>${f.address}</td>
                   <td class="number">${f.state === 'gone' ? 'left' : count(f.lag)}</td>
                   <td class="number">${rate(f.rate.perSecond(model.now))}</td>
                   <td>${f.state === 'up' && f.requests > 0 ? 'waits for events' : ago(model.now - f.at)}</td>
+                  <td>${f.address}</td>
                 </tr>
               `)}
             </tbody>
@@ -52,6 +52,57 @@ export function LogView({ model }) {
         <${Figure} label="Ids remembered" value=${count(numbers?.remembered ?? 0)}>an event that comes again under one of these is stored once<//>
       </div>
       <p class="small">The log's id is <code>${log.id}</code>.</p>
+    </section>
+    ${model.cluster && html`<${Cluster} model=${model} />`}
+  `;
+}
+
+const copyStates = { up: 'up', joining: 'reads what was stored before it came', stopped: 'takes no more events', away: 'does not answer' };
+
+/** Every copy of the bus, who of them delivers to whom, and the servers. */
+function Cluster({ model }) {
+  const { servers, stream, error } = model.cluster;
+  const [own] = model.copies();
+  return html`
+    <section aria-labelledby="copies">
+      <h3 id="copies">Copies of the event bus</h3>
+      ${error && html`<p class="note wrong">${error} What follows is as it was before.</p>`}
+      <div class="scroll" tabindex="0" role="region" aria-labelledby="copies">
+        <table>
+          <thead><tr><th scope="col">Copy</th><th scope="col">State</th><th scope="col" class="number">At event</th><th scope="col" class="number">Behind</th><th scope="col">Delivers to</th></tr></thead>
+          <tbody>
+            ${model.copies().map((copy) => html`
+              <tr key=${copy.copy} data-copy=${copy.name} data-state=${copy.state === 'up' ? 'up' : 'gone'}>
+                <th scope="row">${copy.name}${copy.copy === own.copy ? html` <span class="small">this one</span>` : ''}</th>
+                <td>${copyStates[copy.state] ?? copy.state}${copy.why && html`<br /><span class="small">${copy.why}</span>`}</td>
+                <td class="number">${count(copy.last)}</td>
+                <td class="number">${count(copy.lag)}</td>
+                <td>${model.subscribers.filter((s) => s.owner === copy.name).map((s) => s.name).join(', ') || 'nobody'}</td>
+              </tr>
+            `)}
+          </tbody>
+        </table>
+      </div>
+      <p class="small">Publishers and followers are shown as this copy sees them: its own.</p>
+    </section>
+    <section aria-labelledby="servers">
+      <h3 id="servers">NATS servers</h3>
+      <div class="scroll" tabindex="0" role="region" aria-labelledby="servers">
+        <table>
+          <thead><tr><th scope="col">Server</th><th scope="col">State</th><th scope="col">Part</th><th scope="col" class="number">Behind</th></tr></thead>
+          <tbody>
+            ${servers.map((server) => html`
+              <tr key=${server.name} data-server=${server.name} data-state=${server.state === 'offline' ? 'gone' : 'up'}>
+                <th scope="row">${server.name}</th>
+                <td>${server.state}</td>
+                <td>${server.leader ? 'leads: gives events their order' : 'keeps a copy'}</td>
+                <td class="number">${count(server.behind)}</td>
+              </tr>
+            `)}
+          </tbody>
+        </table>
+      </div>
+      <p class="small">Their stream has ${counted(stream.messages, 'message')} in ${bytes(stream.bytes)}${stream.limit > 0 && ` of at most ${bytes(stream.limit)}`}.</p>
     </section>
   `;
 }

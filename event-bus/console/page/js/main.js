@@ -11,6 +11,9 @@ import { Model } from './model.js';
 // is not all among the facts.
 const listEvery = 1000;
 
+// In a cluster, how often who takes part in it is asked for.
+const clusterEvery = 3000;
+
 const model = new Model();
 const activity = new Activity({ receive: (name, data) => model.receive(name, data), show: showConnection });
 
@@ -23,6 +26,17 @@ async function list() {
   if (!document.hidden) listing = setTimeout(list, listEvery);
 }
 
+let watching = 0;
+
+async function watchCluster() {
+  clearTimeout(watching);
+  const cluster = await api.cluster().catch(() => model.cluster);
+  clearTimeout(watching);
+  if (!cluster) return; // and will not be in one before it is started again, and this page connected again
+  model.takeCluster(cluster);
+  if (!document.hidden) watching = setTimeout(watchCluster, clusterEvery);
+}
+
 let paused = false;
 whileSeen({
   pause() {
@@ -31,6 +45,7 @@ whileSeen({
   },
   seen() {
     list();
+    watchCluster();
     if (paused) activity.connect();
     paused = false;
   },
@@ -43,3 +58,4 @@ main.replaceChildren();
 render(html`<${App} model=${model} />`, main);
 activity.connect();
 list();
+watchCluster();

@@ -63,7 +63,24 @@ function Bus({ model }) {
       <p class="small">${bytes(size)} on disk in ${counted(segments, 'segment')}${free > 0 && `, ${bytes(free)} free`}</p>
       ${total > 0 && html`<meter min="0" max=${total} value=${total - free} high=${total * 0.9} aria-label="How full the disk is"></meter>`}
       ${failure && html`<p class="why">It takes no more events: ${failure}</p>`}
+      ${model.cluster && html`<${Cluster} model=${model} />`}
     </section>
+  `;
+}
+
+/** The copies of the bus, and how many of their servers are up. */
+function Cluster({ model }) {
+  const { servers } = model.cluster;
+  return html`
+    <ul class="copies" aria-label="Copies of the event bus">
+      ${model.copies().map((copy) => html`
+        <li key=${copy.copy} data-copy=${copy.copy} data-state=${copy.state === 'up' ? 'up' : 'gone'}>
+          <span class="who">${copy.name}</span>
+          <span class="how">${copy.state === 'away' ? 'away' : copy.state !== 'up' ? copy.state : copy.lag > 0 ? `${count(copy.lag)} behind` : 'up to date'}</span>
+        </li>
+      `)}
+    </ul>
+    <p class="small"><a href=${link(['log'])}>${count(servers.filter((s) => s.state !== 'offline').length)} of ${counted(servers.length, 'NATS server')} up</a></p>
   `;
 }
 
@@ -123,7 +140,7 @@ function Subscriber({ subscriber: s, push, model }) {
 
 /** The newest events, in a few words each. */
 function Latest({ model }) {
-  const newest = [...model.stored.values()].slice(-6).reverse();
+  const newest = [...model.stored.values()].slice(-50).sort((a, b) => b.sequence - a.sequence).slice(0, 6);
   return newest.length > 0 && html`
     <section class="latest" aria-labelledby="latest">
       <h3 id="latest">Newest events</h3>

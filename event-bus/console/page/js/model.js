@@ -27,6 +27,7 @@ export class Model {
   lost = 0; // facts that we were too slow for
   known = false; // whether the log has said how it is doing
   listed = false; // whether the subscribers are known
+  cluster = null; // {copies, servers, stream, error}; null: the bus is alone
 
   #skew = 0; // the bus's clock minus ours
   #listeners = new Set();
@@ -69,6 +70,20 @@ export class Model {
     this.subscribers = subscribers;
     this.listed = true;
     this.changed();
+  }
+
+  /** Replaces what is known of the cluster. */
+  takeCluster(cluster) {
+    this.cluster = cluster;
+    this.changed();
+  }
+
+  /** The copies of the bus as they are shown: {...copy, lag}, this page's first. */
+  copies() {
+    const { copies } = this.cluster;
+    const last = Math.max(...copies.map((copy) => copy.last));
+    const passing = 2 * this.rate.perSecond(this.now); // they are not all asked at the same moment
+    return copies.map((copy) => ({ ...copy, lag: last - copy.last > passing ? last - copy.last : 0 }));
   }
 
   _log(data) {

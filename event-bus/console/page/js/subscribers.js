@@ -26,7 +26,7 @@ export function SubscribersView({ model, route }) {
           <dl class="facts">
             <div><dt>cursor</dt><dd>${count(s.cursor)}</dd></div>
             <div><dt>behind</dt><dd data-testid="lag">${count(s.lag)}</dd></div>
-            <div><dt>dead letters</dt><dd>${count(s.deadLetterCount)}</dd></div>
+            <div class=${s.deadLetterCount > 0 ? 'dead' : ''}><dt>dead letters</dt><dd>${count(s.deadLetterCount)}</dd></div>
           </dl>
         </li>
       `)}
