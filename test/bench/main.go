@@ -114,6 +114,7 @@ var groups = []group{
 	{"history", (*bench).history},
 	{"log", (*bench).log},
 	{"followers", (*bench).followers},
+	{"activity", (*bench).looking},
 	{"push", (*bench).pushing},
 	{"idle", (*bench).idle},
 	{"cluster", (*bench).cluster},
