@@ -28,12 +28,16 @@ type Client struct {
 	http   *http.Client
 	outbox outbox
 	zstd   sync.Pool // of *zstd.Decoder
+
+	stall   time.Duration // how long a fetch may go without a byte
+	silence time.Duration // how long a stream may, whose bus says that it is there
 }
 
 // New returns a client of the bus at base, a URL without a trailing slash.
 func New(base string) *Client {
 	return &Client{
-		base: base, agent: userAgent(),
+		base: base, agent: userAgent(), outbox: outbox{most: 1},
+		stall: 20 * time.Second, silence: 4 * heartbeat,
 		http: &http.Client{Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: 16,

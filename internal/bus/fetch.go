@@ -26,9 +26,6 @@ const (
 	maxWindow   = 8 << 20 // of zstd
 )
 
-// stall is how long a fetch may go without a byte before it is given up.
-const stall = 20 * time.Second
-
 // Page is what a bus holds beyond some sequence. It must be closed.
 type Page struct {
 	// Log identifies the log; it is empty if the bus is simpler than ours: then
@@ -39,7 +36,8 @@ type Page struct {
 
 	from   Checkpoint
 	body   io.Reader
-	alive  *time.Timer // cancels the request when the body stalls
+	read   func(done <-chan slice, hand func(slice) bool) error // what body holds: readLines, or readArray
+	alive  *time.Timer                                          // cancels the request when the body stalls
 	cancel context.CancelFunc
 	close  func()
 }
@@ -67,14 +65,14 @@ var ErrOtherHistory = errors.New("the event bus holds another history")
 // waits that long for something.
 func (c *Client) Fetch(ctx context.Context, from Checkpoint, wait time.Duration) (*Page, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	alive := time.AfterFunc(wait+stall, cancel)
+	alive := time.AfterFunc(wait+c.stall, cancel)
 	page := &Page{from: from, alive: alive, cancel: cancel, close: func() {}}
 	err := page.open(ctx, c, wait)
 	if err != nil {
 		stalled := !alive.Stop()
 		page.Close()
 		if stalled && ctx.Err() != nil {
-			err = fmt.Errorf("the event bus did not answer within %v: %w", wait+stall, err)
+			err = fmt.Errorf("the event bus did not answer within %v: %w", wait+c.stall, err)
 		}
 		return nil, err
 	}
@@ -91,10 +89,12 @@ func (p *Page) open(ctx context.Context, c *Client, wait time.Duration) error {
 		return err
 	}
 	p.close = func() { resp.Body.Close() }
-	p.body = &watched{resp.Body, p.alive}
+	p.body = &watched{resp.Body, p.alive, c.stall}
 	if p.Log = resp.Header.Get(wire.LogHeader); p.Log == "" {
+		p.read = p.readArray
 		return nil
 	}
+	p.read = p.readLines
 	if p.Last, err = event.ParseSequence(resp.Header.Get(wire.LastHeader)); err != nil {
 		return fmt.Errorf("header %s: %w", wire.LastHeader, err)
 	}
@@ -145,11 +145,12 @@ func (p *Page) Close() {
 type watched struct {
 	io.Reader
 	alive *time.Timer
+	stall time.Duration
 }
 
 func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.Reader.Read(b)
-	w.alive.Reset(stall)
+	w.alive.Reset(w.stall)
 	return n, err
 }
 
@@ -164,10 +165,6 @@ type slice struct {
 // caller works on one, into the memory of those that it is done with: a slice
 // and its events' Data are the caller's until it asks for the next one.
 func (p *Page) Events() iter.Seq2[[]event.Event, error] {
-	read := p.readLines
-	if p.Log == "" {
-		read = p.readArray
-	}
 	return func(yield func([]event.Event, error) bool) {
 		type result struct {
 			slice
@@ -178,7 +175,7 @@ func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 		stop := make(chan struct{})
 		go func() {
 			defer close(results)
-			err := read(done, func(s slice) bool {
+			err := p.read(done, func(s slice) bool {
 				select {
 				case results <- result{slice: s}:
 					return true

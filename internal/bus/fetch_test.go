@@ -204,3 +204,48 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestBusThatStallsIsGivenUp: a connection may be dead without anybody having said
+// so. One that is only slow is read to its end.
+func TestBusThatStallsIsGivenUp(t *testing.T) {
+	const patience = 200 * time.Millisecond
+	line := func(n int) string {
+		return fmt.Sprintf(`{"specversion":"1.0","sequence":"%020d","id":"a%d","type":"A"}`+"\n", n, n)
+	}
+	for name, test := range map[string]struct {
+		answer func(rc *http.ResponseController, w io.Writer)
+		want   int // events; -1: an error
+	}{
+		"before its answer": {func(*http.ResponseController, io.Writer) { time.Sleep(5 * patience) }, -1},
+		"within its answer": {func(rc *http.ResponseController, w io.Writer) {
+			io.WriteString(w, line(1)+line(2)[:20])
+			rc.Flush()
+			time.Sleep(5 * patience)
+			io.WriteString(w, line(2)[20:])
+		}, -1},
+		"never, but slow": {func(rc *http.ResponseController, w io.Writer) {
+			for n := range 10 {
+				io.WriteString(w, line(n+1))
+				rc.Flush()
+				time.Sleep(patience / 4)
+			}
+		}, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Event-Log", "log")
+				w.Header().Set("Event-Sequence-Last", "10")
+				test.answer(http.NewResponseController(w), w)
+			}))
+			defer server.Close()
+			c := bus.New(server.URL)
+			defer c.Close()
+			bus.SetPatience(c, patience)
+			got, err := collect(t, c, 0)
+			if test.want < 0 && err == nil || test.want >= 0 && (err != nil || len(got) != test.want) {
+				t.Errorf("%d events, error %v", len(got), err)
+			}
+		})
+	}
+}

@@ -16,13 +16,10 @@ import (
 	"miniblog/internal/wire"
 )
 
-// How a bus that is followed shows that it is there: it says so at least once a
-// heartbeat, and is given up after a silence, as a connection may be dead
+// heartbeat is how often a bus that is followed says that it is there, at least. It
+// is given up after a few of them (Client.silence): a connection may be dead
 // without anybody having said so.
-const (
-	heartbeat = time.Second
-	silence   = 4 * time.Second
-)
+const heartbeat = time.Second
 
 // followBuffer is how much a stream reads at once, in bytes. A longer event makes
 // it larger.
@@ -53,7 +50,7 @@ var ErrNoFollow = errors.New("the event bus cannot be followed, only fetched fro
 // not in its memory.
 func (c *Client) Follow(ctx context.Context, from Checkpoint, types []string) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &Stream{at: from, cancel: cancel, alive: time.AfterFunc(silence, cancel), c: c}
+	s := &Stream{at: from, cancel: cancel, alive: time.AfterFunc(c.silence, cancel), c: c}
 	query := from.query()
 	query.Set(wire.Follow, heartbeat.String())
 	if len(types) > 0 {
@@ -85,7 +82,7 @@ func (s *Stream) open(resp *http.Response, err error) error {
 func (s *Stream) fail(err error) error {
 	if !s.alive.Stop() && errors.Is(err, context.Canceled) {
 		s.c.http.CloseIdleConnections() // they may be as dead
-		err = fmt.Errorf("the event bus was silent for %v", silence)
+		err = fmt.Errorf("the event bus was silent for %v", s.c.silence)
 	}
 	s.Close()
 	return err
@@ -162,7 +159,7 @@ func (s *Stream) read() (lines []byte, err error) {
 		n, err := s.resp.Body.Read(s.buffer[start:cap(s.buffer)])
 		s.buffer = s.buffer[:start+n]
 		if n > 0 {
-			s.alive.Reset(silence)
+			s.alive.Reset(s.c.silence)
 		}
 		if end := start + bytes.LastIndexByte(s.buffer[start:], '\n') + 1; end > start {
 			s.rest = s.buffer[end:]

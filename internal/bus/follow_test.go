@@ -104,7 +104,6 @@ func TestBusThatCannotBeFollowedSaysSo(t *testing.T) {
 
 // TestSilentBusIsGivenUp: a connection may be dead without anybody having said so.
 func TestSilentBusIsGivenUp(t *testing.T) {
-	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Event-Follow", "1s")
 		w.Header().Set("Event-Log", "log")
@@ -115,6 +114,7 @@ func TestSilentBusIsGivenUp(t *testing.T) {
 	defer server.Close()
 	c := bus.New(server.URL)
 	defer c.Close()
+	bus.SetPatience(c, 200*time.Millisecond)
 	began := time.Now()
 	s, err := c.Follow(t.Context(), bus.Checkpoint{}, nil)
 	if err != nil {

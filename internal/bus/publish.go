@@ -101,13 +101,13 @@ func (p *publication) finish(err error) {
 // outbox holds the publications that wait, oldest first.
 //
 //   - sending is true exactly while a goroutine runs send.
-//   - batches is true once the bus has shown that it is not a simpler one,
-//     which would take a batch for one strange event.
+//   - most is how many go in one request: 1 until the bus has shown that it takes
+//     batches (simple.go), and after it has refused one.
 type outbox struct {
 	mu      sync.Mutex
 	waiting []*publication
 	sending bool
-	batches bool
+	most    int
 	trouble error // why the last attempt failed
 }
 
@@ -135,12 +135,9 @@ func (o *outbox) take() []*publication {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n, size := 0, 0
-	for n < len(o.waiting) && n < batchEvents && (n == 0 || size+len(o.waiting[n].body) <= batchBytes) {
+	for n < len(o.waiting) && n < o.most && (n == 0 || size+len(o.waiting[n].body) <= batchBytes) {
 		size += len(o.waiting[n].body)
 		n++
-	}
-	if n > 1 && !o.batches {
-		n = 1
 	}
 	o.sending = n > 0
 	taken := o.waiting[:n:n]
@@ -156,10 +153,10 @@ func (o *outbox) putBack(ps []*publication, cause error) {
 	o.waiting = append(ps, o.waiting...)
 }
 
-func (o *outbox) setBatches(able bool) {
+func (o *outbox) setMost(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.batches = able
+	o.most = n
 }
 
 // send publishes until nothing waits any more, one request at a time. It runs
@@ -176,7 +173,7 @@ func (c *Client) send(ctx context.Context) {
 			detail := fmt.Sprintf("The event bus refused the event with %d: %s", refused.status, refused.detail)
 			batch[0].finish(&fault.Fault{Kind: fault.Refused, Detail: detail, Cause: err})
 		case errors.As(err, &refused) && refused.final(), errors.Is(err, errNoBatches):
-			c.outbox.setBatches(false) // one by one, so that each gets its own answer
+			c.outbox.setMost(1) // one by one, so that each gets its own answer
 			c.outbox.putBack(batch, err)
 		default:
 			c.outbox.putBack(expire(batch, err), err)
@@ -209,8 +206,6 @@ func unavailable(cause error) error {
 	return &fault.Fault{Kind: fault.Unavailable, Cause: cause, Detail: fmt.Sprintf(
 		"The event bus %s, so this may not have been saved. Try again in a moment; with the same Idempotency-Key it is done once.", why)}
 }
-
-var errNoBatches = errors.New("the event bus does not know batches")
 
 // attempt sends batch in one request. On success its publications are
 // finished; on an error all of them are still to be done.
@@ -269,18 +264,17 @@ func (c *Client) sendBatch(ctx context.Context, batch []*publication) error {
 
 func (c *Client) attemptOne(ctx context.Context, p *publication) error {
 	var answer wire.Receipt
-	// Of all content types, the course's bus reads this one.
 	if err := c.post(ctx, wire.JSON, p.body, &answer); err != nil {
 		return err
 	}
 	p.receipt.Sequence, p.receipt.Duplicate = answer.Sequence, answer.Duplicate
-	c.outbox.setBatches(answer.Sequence > 0)
+	c.outbox.setMost(mostAfter(answer))
 	p.finish(nil)
 	return nil
 }
 
-// post sends body and decodes the answer; a 2xx that is not JSON leaves answer
-// as it was.
+// post sends body and decodes the answer; a 2xx that is no receipt, as a simple
+// bus gives it, leaves answer as it was.
 func (c *Client) post(ctx context.Context, contentType string, body []byte, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/events", bytes.NewReader(body))
 	if err != nil {
@@ -301,6 +295,6 @@ func (c *Client) post(ctx context.Context, contentType string, body []byte, answ
 	if err != nil {
 		return fmt.Errorf("reading the event bus's answer: %w", err)
 	}
-	_ = json.Unmarshal(text, answer) // the course's bus says only that it is OK
+	_ = json.Unmarshal(text, answer)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
 	"miniblog/internal/fault"
+	"miniblog/test/wait"
 )
 
 const batches = "application/cloudevents-batch+json"
@@ -67,7 +68,7 @@ func TestPublishTriesAgainWhileTheBusCannotWrite(t *testing.T) {
 	b.Refuse(http.StatusServiceUnavailable)
 	done := make(chan bus.Receipt)
 	go func() { done <- publish(t, c, "a") }()
-	wait(t, "two attempts", func() bool { return b.Requests("application/json") >= 2 })
+	wait.For(t, "two attempts", func() bool { return b.Requests("application/json") >= 2 })
 	b.Refuse(0)
 	if got := <-done; got.Sequence != 1 {
 		t.Errorf("receipt %+v", got)
@@ -149,11 +150,11 @@ func together(t *testing.T, b *bustest.Bus, c *bus.Client, ids ...string) (recei
 	receipts, errs = make([]bus.Receipt, len(ids)), make([]error, len(ids))
 	var wg sync.WaitGroup
 	wg.Go(func() { publish(t, c, "held") })
-	wait(t, "the held publication", func() bool { return b.Requests("application/json") > before })
+	wait.For(t, "the held publication", func() bool { return b.Requests("application/json") > before })
 	for i, id := range ids {
 		wg.Go(func() { receipts[i], errs[i] = c.Publish(t.Context(), newEvent(id)) })
 	}
-	wait(t, "all publications to queue", func() bool { return bus.Waiting(c) == len(ids) })
+	wait.For(t, "all publications to queue", func() bool { return bus.Waiting(c) == len(ids) })
 	release()
 	wg.Wait()
 	return receipts, errs
@@ -236,16 +237,6 @@ func holds(b *bustest.Bus, id string) bool {
 		}
 	}
 	return false
-}
-
-// wait fails the test if a condition does not become true in time.
-func wait(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
 }
 
 // TestEventsAreSentAsLines holds that the bus can take them without decoding.

@@ -1,16 +1,33 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"miniblog/internal/event"
+	"miniblog/internal/wire"
 )
 
 // This file is for a bus that is simpler than ours, as the course's is: it keeps
-// an array of whatever it was sent, and no log.
+// an array of whatever it was sent, and no log. It reads events that are sent as
+// JSON alone, answers that it is OK, and knows neither batches nor sequences.
+
+// mostAfter returns how many publications may go in one request, now that the bus
+// has answered so to a single one. A simple bus would take a batch for one strange
+// event; one that gives a sequence has a log, and takes batches.
+func mostAfter(answer wire.Receipt) int {
+	if answer.Sequence == 0 {
+		return 1
+	}
+	return batchEvents
+}
+
+// errNoBatches says that a batch was answered with no receipt for it: the bus has
+// become a simple one since its last answer.
+var errNoBatches = errors.New("the event bus does not know batches")
 
 // sliceEvents is how many events of an array are handed over at once: their
 // bytes are not known.
