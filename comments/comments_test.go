@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
 	"miniblog/internal/service/servicetest"
+	"miniblog/test/wait"
 )
 
 func start(t *testing.T, busURL string) *servicetest.Service {
@@ -54,10 +56,11 @@ func contents(t *testing.T, s *servicetest.Service, path string) (list []string)
 
 func expect(t *testing.T, s *servicetest.Service, path string, want ...string) {
 	t.Helper()
-	var got []string
-	servicetest.Await(t, fmt.Sprintf("%s: %q (got %q)", path, want, got), func() bool {
-		got = contents(t, s, path)
-		return fmt.Sprint(got) == fmt.Sprint(want)
+	wait.Nil(t, fmt.Sprintf("%q", want), func() error {
+		if got := contents(t, s, path); !slices.Equal(got, want) {
+			return fmt.Errorf("%s answers %q", path, got)
+		}
+		return nil
 	})
 }
 
@@ -81,195 +84,6 @@ func TestWriterSeesTheirCommentLast(t *testing.T) {
 	if err := json.Unmarshal(e.Data, &data); err != nil || e.Type != event.CommentCreated || e.ID != first[0].ID || e.Subject != "p" ||
 		data != (event.Comment{ID: e.ID, PostID: "p", Content: "First", Status: event.Pending}) {
 		t.Errorf("published %+v %s", e, e.Data)
-	}
-}
-
-func TestTextIsWithheldUntilApproved(t *testing.T) {
-	b := bustest.New(t)
-	s := start(t, b.URL)
-	b.Add(postCreated("p"),
-		commentEvent(event.CommentCreated, "a", "p", "Good", event.Pending),
-		commentEvent(event.CommentCreated, "b", "p", "Bad", event.Pending),
-		commentEvent(event.CommentCreated, "c", "p", "New", event.Pending),
-		commentEvent(event.CommentUpdated, "a", "p", "Good", event.Approved),
-		commentEvent(event.CommentUpdated, "b", "p", "Bad", event.Rejected))
-	expect(t, s, "/posts/p/comments", "Good approved", " rejected", " pending")
-}
-
-func TestDecisionIsPublishedOnce(t *testing.T) {
-	b := bustest.New(t)
-	s := start(t, b.URL).AwaitReady()
-	moderated := commentEvent(event.CommentModerated, "a", "p", "Good", event.Approved)
-	body, _ := json.Marshal(moderated)
-	for range 3 {
-		if a := s.Post("/events", string(body)); a.Status != http.StatusOK || a.Body != "{}\n" {
-			t.Fatalf("%d %s", a.Status, a.Body)
-		}
-	}
-	stored := b.Events()
-	if len(stored) != 1 {
-		t.Fatalf("%d events", len(stored))
-	}
-	var data event.Comment
-	if err := json.Unmarshal(stored[0].Data, &data); err != nil || stored[0].Type != event.CommentUpdated || stored[0].Subject != "p" ||
-		stored[0].ID != moderated.ID+"/CommentUpdated" || data != (event.Comment{ID: "a", PostID: "p", Content: "Good", Status: event.Approved}) {
-		t.Errorf("published %+v %s (%v)", stored[0], stored[0].Data, err)
-	}
-	t.Run("one without an id, as the course's services send it", func(t *testing.T) {
-		for range 2 {
-			s.Post("/events", `{"type":"CommentModerated","data":{"id":"b","postId":"p","content":"x","status":"rejected"}}`)
-		}
-		if n := len(b.Events()); n != 2 {
-			t.Errorf("%d events", n)
-		}
-	})
-	t.Run("one that decides nothing has no consequence", func(t *testing.T) {
-		if a := s.Post("/events", `{"type":"CommentModerated","data":{"id":"c","postId":"p","content":"x","status":"pending"}}`); a.Status != http.StatusOK || len(b.Events()) != 2 {
-			t.Errorf("%d, %d events", a.Status, len(b.Events()))
-		}
-	})
-	t.Run("while the bus is away it is a 503, to be delivered again", func(t *testing.T) {
-		b.Stop()
-		servicetest.ExpectProblem(t, s.Post("/events", strings.ReplaceAll(string(body), "-a", "-d")), http.StatusServiceUnavailable, "")
-	})
-}
-
-// TestCommentIsDecidedOnce: whatever is delivered again or decided again, the
-// first decision in the log stays.
-func TestCommentIsDecidedOnce(t *testing.T) {
-	b := bustest.New(t)
-	first := commentEvent(event.CommentModerated, "a", "p", "Good", event.Approved)
-	again := commentEvent(event.CommentModerated, "a", "p", "Good", event.Rejected)
-	again.ID += "-again"
-	b.Add(postCreated("p"), commentEvent(event.CommentCreated, "a", "p", "Good", event.Pending), first, again)
-	first.Sequence, again.Sequence = 3, 4
-	s := start(t, b.URL).AwaitReady()
-	push := func(e event.Event) servicetest.Answer {
-		t.Helper()
-		body, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.Post("/events", string(body), "Accept", "application/cloudevents+json, application/cloudevents-batch+json")
-	}
-	for range 2 {
-		a := push(again)
-		if a.Status != http.StatusOK || a.Body != "{}\n" {
-			t.Errorf("the second decision: %d %s", a.Status, a.Body)
-		}
-		a = push(first)
-		var reply event.Event
-		if err := json.Unmarshal([]byte(a.Body), &reply); err != nil || a.Status != http.StatusOK || a.Header.Get("Content-Type") != "application/cloudevents+json" {
-			t.Fatalf("the first decision: %d %s %s", a.Status, a.Header.Get("Content-Type"), a.Body)
-		}
-		comment, err := reply.Comment()
-		if err != nil || reply.Type != event.CommentUpdated || reply.ID != first.ID+"/CommentUpdated" || comment.Status != event.Approved {
-			t.Errorf("the first decision: %s", a.Body)
-		}
-	}
-	if n := len(b.Events()); n != 4 {
-		t.Errorf("replies were published as well: %d events", n)
-	}
-	t.Run("one that is not yet in the projection is a 503, to be delivered again", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("it waits for 5 s")
-		}
-		early := commentEvent(event.CommentModerated, "b", "p", "x", event.Approved)
-		early.Sequence = 9
-		servicetest.ExpectProblem(t, push(early), http.StatusServiceUnavailable, "")
-	})
-}
-
-func TestEventsByHandCanBeRefused(t *testing.T) {
-	b := bustest.New(t)
-	s := servicetest.Start(t, open, map[string]string{"EVENT_BUS_URL": b.URL, "DATA_DIR": t.TempDir(), "EVENTS_BY_HAND": "refuse"}).AwaitReady()
-	for _, e := range []event.Event{postCreated("p"), commentEvent(event.CommentModerated, "a", "p", "x", event.Approved)} {
-		body, _ := json.Marshal(e)
-		servicetest.ExpectProblem(t, s.Post("/events", string(body)), http.StatusForbidden, "")
-	}
-	if a := s.Post("/events", `{"type":"PostCreated","sequence":"00000000000000000001","data":{"id":"p","title":"T"}}`); a.Status != http.StatusOK {
-		t.Errorf("with a sequence: %d %s", a.Status, a.Body)
-	}
-}
-
-func TestContentBeyondTheLimitIsNotKept(t *testing.T) {
-	b := bustest.New(t)
-	b.Add(postCreated("p"), commentEvent(event.CommentCreated, "a", "p", strings.Repeat("ä", 300_000), event.Approved))
-	s := start(t, b.URL).AwaitReady()
-	expect(t, s, "/posts/p/comments", strings.Repeat("ä", 10_000)+" approved")
-}
-
-// TestPageAfterACommentOfAnotherCopyWaitsForIt: it may not be in this copy yet.
-func TestPageAfterACommentOfAnotherCopyWaitsForIt(t *testing.T) {
-	b := bustest.New(t)
-	b.Add(postCreated("p"))
-	s := start(t, b.URL).AwaitReady()
-	answer := make(chan servicetest.Answer)
-	go func() { answer <- s.Get("/posts/p/comments?after=late") }()
-	select {
-	case a := <-answer:
-		t.Fatalf("%d %s at once", a.Status, a.Body)
-	case <-time.After(50 * time.Millisecond):
-	}
-	b.Add(event.New("late", "/comments", event.CommentCreated, "p", event.Comment{ID: "late", PostID: "p", Content: "x", Status: event.Pending}))
-	if a := <-answer; a.Status != http.StatusOK {
-		t.Errorf("%d %s", a.Status, a.Body)
-	}
-}
-
-func TestCommentsPageByPage(t *testing.T) {
-	b := bustest.New(t)
-	b.Add(postCreated("p"), postCreated("q"))
-	for i := range 7 {
-		b.Add(commentEvent(event.CommentCreated, fmt.Sprint("c", i), "p", fmt.Sprint(i), event.Approved))
-		b.Add(commentEvent(event.CommentCreated, fmt.Sprint("other", i), "q", "x", event.Approved))
-	}
-	s := start(t, b.URL).AwaitReady()
-	var got []string
-	for path := "/posts/p/comments?limit=3"; path != ""; {
-		a := s.Get(path)
-		for _, c := range decode(t, a, http.StatusOK) {
-			got = append(got, c.Content)
-		}
-		got = append(got, "|")
-		path = strings.TrimSuffix(strings.TrimPrefix(a.Header.Get("Link"), "<"), `>; rel="next"`)
-	}
-	if fmt.Sprint(got) != "[0 1 2 | 3 4 5 | 6 |]" {
-		t.Errorf("pages %v", got)
-	}
-}
-
-func TestAnswerHoldsTheNewestThousand(t *testing.T) {
-	b := bustest.New(t)
-	b.Add(postCreated("p"))
-	for i := range 1200 {
-		b.Add(commentEvent(event.CommentCreated, fmt.Sprint("c", i), "p", fmt.Sprint(i), event.Approved))
-	}
-	s := start(t, b.URL).AwaitReady()
-	got := comment(t, s, "p", "New")
-	if len(got) != 1000 || got[0].Content != "201" || got[999].Content != "New" {
-		t.Errorf("%d comments, from %q to %q", len(got), got[0].Content, got[len(got)-1].Content)
-	}
-}
-
-func TestLongAnswersEndBeforeTheirLimit(t *testing.T) {
-	b := bustest.New(t)
-	b.Add(postCreated("p"))
-	for i := range 300 {
-		b.Add(commentEvent(event.CommentCreated, fmt.Sprint("c", i), "p", strings.Repeat("😀", 10_000), event.Approved))
-	}
-	s := start(t, b.URL).AwaitReady()
-	total := 0
-	for path := "/posts/p/comments?limit=1000"; path != ""; {
-		a := s.Get(path)
-		if len(a.Body) > 1<<20 {
-			t.Errorf("an answer of %d bytes", len(a.Body))
-		}
-		total += len(decode(t, a, http.StatusOK))
-		path = strings.TrimSuffix(strings.TrimPrefix(a.Header.Get("Link"), "<"), `>; rel="next"`)
-	}
-	if total != 300 {
-		t.Errorf("%d comments in all", total)
 	}
 }
 
@@ -323,45 +137,6 @@ func TestUnknownPost(t *testing.T) {
 		b.Stop()
 		servicetest.ExpectProblem(t, s.Post("/posts/nobody/comments", `{"content":"x"}`), http.StatusServiceUnavailable, "")
 	})
-}
-
-func TestOrderOfPushesDoesNotMatter(t *testing.T) {
-	b := bustest.NewSimple(t)
-	s := start(t, b.URL).AwaitReady()
-	push := func(e event.Event) {
-		t.Helper()
-		body, _ := json.Marshal(map[string]any{"type": e.Type, "data": e.Data}) // as the course's bus sends it
-		if a := s.Post("/events", string(body)); a.Status != http.StatusOK {
-			t.Fatalf("%d %s", a.Status, a.Body)
-		}
-	}
-	push(commentEvent(event.CommentUpdated, "a", "p", "Good", event.Approved))
-	push(commentEvent(event.CommentCreated, "a", "p", "Good", event.Pending))
-	push(commentEvent(event.CommentCreated, "b", "p", "Bad", event.Pending))
-	push(commentEvent(event.CommentUpdated, "b", "p", "Bad", event.Rejected))
-	push(commentEvent(event.CommentCreated, "b", "p", "Bad", event.Pending))
-	push(postCreated("p"))
-	push(postCreated("p"))
-	expect(t, s, "/posts/p/comments", "Good approved", " rejected")
-	if got := comment(t, s, "p", "Mine"); len(got) != 3 || got[2].Content != "Mine" {
-		t.Errorf("answer %+v", got)
-	}
-}
-
-func TestCopiesAnswerTheSame(t *testing.T) {
-	b := bustest.New(t)
-	s := start(t, b.URL).AwaitReady()
-	b.Add(commentEvent(event.CommentUpdated, "early", "p1", "Early", event.Approved))
-	for i := range 50 {
-		b.Add(postCreated(fmt.Sprint("p", i%7)), commentEvent(event.CommentCreated, fmt.Sprint("c", i), fmt.Sprint("p", i%7), "text", event.Pending))
-		s.Get("/posts/p0/comments") // batches end at different places
-		b.Add(commentEvent(event.CommentUpdated, fmt.Sprint("c", i/2), fmt.Sprint("p", i/2%7), "text", event.Approved))
-	}
-	late := start(t, b.URL).AwaitReady()
-	for i := range 7 {
-		path := fmt.Sprintf("/posts/p%d/comments", i)
-		servicetest.Await(t, "the same answer to "+path, func() bool { return s.Get(path).Body == late.Get(path).Body })
-	}
 }
 
 func TestAbsentBusIsA503(t *testing.T) {

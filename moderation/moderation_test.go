@@ -14,6 +14,7 @@ import (
 	"miniblog/internal/event"
 	"miniblog/internal/service"
 	"miniblog/internal/service/servicetest"
+	"miniblog/test/wait"
 )
 
 func start(t *testing.T, b *bustest.Bus, termsFile string) *servicetest.Service {
@@ -199,7 +200,7 @@ func TestTermsComeFromAFileThatMayChange(t *testing.T) {
 		}
 	}
 	write("kiwi\n")
-	servicetest.Await(t, "the new terms", func() bool { return status(s, "kiwi") == event.Rejected })
+	wait.For(t, "the new terms", func() bool { return status(s, "kiwi") == event.Rejected })
 	if got := status(s, "durian"); got != event.Approved {
 		t.Errorf("a term that was taken out: %s", got)
 	}

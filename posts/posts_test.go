@@ -14,6 +14,7 @@ import (
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
 	"miniblog/internal/service/servicetest"
+	"miniblog/test/wait"
 )
 
 func start(t *testing.T, busURL string) *servicetest.Service {
@@ -172,7 +173,7 @@ func TestWithASimpleBus(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	servicetest.Await(t, "the pushed post", func() bool { return titles(s.Get("/posts")) == "Two One " })
+	wait.For(t, "the pushed post", func() bool { return titles(s.Get("/posts")) == "Two One " })
 	create(t, s, "Keyed", "Idempotency-Key", "k")
 	create(t, s, "Keyed", "Idempotency-Key", "k")
 	if got := titles(s.Get("/posts")); got != "Keyed Two One " {

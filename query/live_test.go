@@ -12,6 +12,7 @@ import (
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
 	"miniblog/internal/service/servicetest"
+	"miniblog/test/wait"
 )
 
 // follower reads a live stream.
@@ -97,7 +98,7 @@ func TestFollowerResumesWhereItWas(t *testing.T) {
 	b := bustest.New(t)
 	s := start(t, b)
 	b.Add(postCreated("p"), created("c", "p", "Good"), updated("c", "p", "Good", event.Approved))
-	servicetest.Await(t, "the comment", func() bool { return strings.Contains(s.Get("/posts").Body, "Good") })
+	wait.For(t, "the comment", func() bool { return strings.Contains(s.Get("/posts").Body, "Good") })
 	follow(t, s, "/posts/live?after=1").expect("2 "+pendingC, "3 "+approveC)
 	follow(t, s, "/posts/live?after=00000000000000000002").expect("3 " + approveC)
 	follow(t, s, "/posts/live?after=0", "Last-Event-ID", "00000000000000000002").expect("3 " + approveC)
@@ -110,10 +111,10 @@ func TestLoadingAndFollowingLeaveNoGap(t *testing.T) {
 	b := bustest.New(t)
 	s := start(t, b)
 	b.Add(postCreated("p"))
-	servicetest.Await(t, "the post", func() bool { return strings.Contains(s.Get("/posts").Body, "Title") })
+	wait.For(t, "the post", func() bool { return strings.Contains(s.Get("/posts").Body, "Title") })
 	at := s.Get("/posts").Header.Get("Event-Sequence")
 	b.Add(created("c", "p", "Good")) // between the two requests
-	servicetest.Await(t, "the comment", func() bool { return strings.Contains(s.Get("/posts").Body, "pending") })
+	wait.For(t, "the comment", func() bool { return strings.Contains(s.Get("/posts").Body, "pending") })
 	follow(t, s, "/posts/live?after="+at).expect("2 " + pendingC)
 }
 
@@ -149,7 +150,7 @@ func TestFollowerThatCannotResumeLoadsAgain(t *testing.T) {
 		for i := range 5 { // its sequence is in this log, too
 			b.Add(postCreated(fmt.Sprint("p", i)))
 		}
-		servicetest.Await(t, "the other log", func() bool { return s.Get("/posts").Header.Get("Event-Sequence") == "00000000000000000005" })
+		wait.For(t, "the other log", func() bool { return s.Get("/posts").Header.Get("Event-Sequence") == "00000000000000000005" })
 		if got := follow(t, s, "/posts/live?after="+page.Get("Event-Sequence")+"@"+page.Get("Event-Log")).next(); got != "5 reset {}" {
 			t.Errorf("the stream says %q", got)
 		}

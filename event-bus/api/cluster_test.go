@@ -16,6 +16,7 @@ import (
 
 	"miniblog/event-bus/cluster/natstest"
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 // onServers is set for the tests when they run on a cluster: the URLs of its
@@ -91,7 +92,7 @@ func startCluster(t testing.TB, dir string, env ...string) *runningBus {
 	if t.Failed() {
 		t.FailNow()
 	}
-	waitFor(t, "an owner of each subscriber", func() bool {
+	wait.For(t, "an owner of each subscriber", func() bool {
 		return !strings.Contains(buses[0].send("GET", "/subscribers", "").body, `"unowned"`)
 	})
 	return spread(t, dir, buses)

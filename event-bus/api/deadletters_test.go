@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"miniblog/test/wait"
 )
 
 func TestDeadLettersAreListedAndDeliveredAgain(t *testing.T) {
@@ -23,7 +25,7 @@ func TestDeadLettersAreListedAndDeliveredAgain(t *testing.T) {
 		b.post("application/json", `{"type":"`+typ+`","subject":"s"}`)
 	}
 	var list []map[string]any
-	waitFor(t, "the dead letters", func() bool {
+	wait.For(t, "the dead letters", func() bool {
 		list = nil
 		b.send("GET", "/subscribers/some/dead-letters", "").wantJSON(t, http.StatusOK, &list)
 		return len(list) == 3

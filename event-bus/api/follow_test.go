@@ -14,6 +14,7 @@ import (
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/wire"
+	"miniblog/test/wait"
 )
 
 // follow opens an answer that stays open.
@@ -163,7 +164,7 @@ func TestEventsOfOtherTypesWakeNobody(t *testing.T) {
 		if _, err := log.Append(context.Background(), []event.Line{line}); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the follower to be moved", func() bool { mark, _ := tail.passed(r); return mark.Passed == log.Last() })
+		wait.For(t, "the follower to be moved", func() bool { mark, _ := tail.passed(r); return mark.Passed == log.Last() })
 		if mark, _ := tail.passed(r); mark.ID != fmt.Sprint(i) {
 			t.Fatalf("event %d is said to be %q", mark.Passed, mark.ID)
 		}
@@ -196,7 +197,7 @@ func TestWhoLeavesIsNotFollowedForAnyMore(t *testing.T) {
 		if _, err := log.Append(context.Background(), []event.Line{line}); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the event", func() bool { text, _ := tail.take(r, make([]byte, 0, 1000)); return len(text) > 0 })
+		wait.For(t, "the event", func() bool { text, _ := tail.take(r, make([]byte, 0, 1000)); return len(text) > 0 })
 		tail.remove(r)
 	}
 	tail.mu.Lock()

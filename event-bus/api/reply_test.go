@@ -10,6 +10,7 @@ import (
 
 	"miniblog/event-bus/push"
 	"miniblog/internal/wire"
+	"miniblog/test/wait"
 )
 
 // A reaction needs no address of the bus: what it answers a push with is stored.
@@ -41,7 +42,7 @@ func TestSubscribersRepliesAreStored(t *testing.T) {
 		DeadLetters []struct{ ID, Answer string }
 	}
 	var list []subscriber
-	waitFor(t, "all to be delivered", func() bool {
+	wait.For(t, "all to be delivered", func() bool {
 		list = nil
 		b.send("GET", "/subscribers", "").wantJSON(t, http.StatusOK, &list)
 		return list[0].Lag == 0

@@ -311,13 +311,3 @@ func (r reply) wantProblem(t testing.TB, status int, field string) {
 		}
 	}
 }
-
-// waitFor waits until check gives true.
-func waitFor(t testing.TB, what string, check func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !check(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}

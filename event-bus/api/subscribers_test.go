@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"miniblog/test/wait"
 )
 
 // subscribersFile writes a subscribers file and returns its name.
@@ -76,7 +78,7 @@ func TestEventsArePushedAndFollowedUp(t *testing.T) {
 	}
 	want := func(i int, cursor string) {
 		t.Helper()
-		waitFor(t, "the cursor "+cursor, func() bool { return list()[i]["cursor"] == cursor })
+		wait.For(t, "the cursor "+cursor, func() bool { return list()[i]["cursor"] == cursor })
 	}
 	for _, typ := range []string{"Good", "Other", "Bad", "Good"} {
 		b.post("application/json", `{"type":"`+typ+`","data":{"a":1}}`)
@@ -132,8 +134,8 @@ func TestEventsArePushedAndFollowedUp(t *testing.T) {
 			if status["name"] != "some" || status["cursor"] == "00000000000000000004" {
 				t.Errorf("answered %v", status)
 			}
-			waitFor(t, "the replay "+want, func() bool { return in.types() == want })
-			waitFor(t, "its end", func() bool { return list()[0]["cursor"] == "00000000000000000004" })
+			wait.For(t, "the replay "+want, func() bool { return in.types() == want })
+			wait.For(t, "its end", func() bool { return list()[0]["cursor"] == "00000000000000000004" })
 		}
 	})
 	t.Run("and counted", func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 // rejecting returns a receiver that answers some events with a status until it is
@@ -232,7 +233,7 @@ func TestReplayDeliversDeadLettersToo(t *testing.T) {
 	hold.Store(true)
 	go p.Redeliver(t.Context(), "all", Selection{From: 1}, false)
 	before := len(r.arrivals())
-	waitFor(t, "the letters to be under way", func() error {
+	wait.Nil(t, "the letters to be under way", func() error {
 		if n := len(r.arrivals()); n < before+4 {
 			return fmt.Errorf("%d", n-before)
 		}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"miniblog/test/wait"
 )
 
 func TestAttemptComesToWhatTheSubscriberDid(t *testing.T) {
@@ -211,7 +213,7 @@ func TestPasswordOfASubscriberIsNeverShown(t *testing.T) {
 			publish(t, config.Log, "a")
 			ctx, cancel := context.WithCancel(t.Context())
 			go p.Run(ctx)
-			waitFor(t, "an attempt that failed", func() error {
+			wait.Nil(t, "an attempt that failed", func() error {
 				list, err := p.List(ctx)
 				if err == nil && list[0].LastError == "" {
 					err = errors.New("none yet")

@@ -13,6 +13,7 @@ import (
 
 	"miniblog/internal/disk/crashdisk"
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 // The notes in the trace: what a subscriber took, and which cursor was saved.
@@ -96,7 +97,7 @@ func deliverOn(t *testing.T, random *rand.Rand, faulty bool) []crashdisk.Entry {
 	var last event.Sequence
 	for range 12 {
 		last = publish(t, log, subjects(5, 3)...)
-		waitFor(t, "the deliveries", func() (err error) {
+		wait.Nil(t, "the deliveries", func() (err error) {
 			doErr := d.do(ctx, func() {
 				d.save()
 				if d.saved == d.position {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 func TestSubscriberThatIsDownLosesNothingAndNoAttempts(t *testing.T) {
@@ -58,7 +59,7 @@ func TestSubscriberThatIsDownLosesNothingAndNoAttempts(t *testing.T) {
 			last := publish(t, log, subjects(60, test.subjects)...)
 			p := runWith(t, Config{Log: log, Dir: t.TempDir(), Attempts: 1}, sub) // one attempt that counts makes a dead letter
 			p.wantStatus("down", test.state, func(s Status) bool { return s.State == test.state && s.LastError != "" && s.Lag == uint64(last) })
-			waitFor(t, "some probes", func() (err error) {
+			wait.Nil(t, "some probes", func() (err error) {
 				p.look(0, func(d *dispatcher) {
 					if d.state.probing() && d.state.failedProbes > 0 && d.inFlight > 1 {
 						t.Errorf("%d events are under way to a subscriber that is down", d.inFlight)
@@ -118,7 +119,7 @@ func TestSubscriberThatBeginsToRefuseEverythingIsFailingAndLosesNothing(t *testi
 		refuse.Store(true)
 		last = publish(t, log, subjects(40, different)...)
 		before := len(r.arrivals())
-		waitFor(t, "more attempts than would make dead letters of all", func() error {
+		wait.Nil(t, "more attempts than would make dead letters of all", func() error {
 			if n := len(r.arrivals()) - before; n < 100 {
 				return fmt.Errorf("%d", n)
 			}
@@ -185,7 +186,7 @@ func TestFirstEventWaitsUntilAnotherGetsThrough(t *testing.T) {
 	})
 	p := runWith(t, Config{Log: log, Dir: t.TempDir(), Attempts: 2}, r.subscriber("all"))
 	publish(t, log, "a", "a")
-	waitFor(t, "more attempts than would make a dead letter", func() error {
+	wait.Nil(t, "more attempts than would make a dead letter", func() error {
 		if n := len(r.arrivals()); n < 10 {
 			return fmt.Errorf("%d", n)
 		}

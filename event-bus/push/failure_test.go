@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 func TestEventThatIsRefusedHoldsUpItsSubjectOnly(t *testing.T) {
@@ -32,7 +33,7 @@ func TestEventThatIsRefusedHoldsUpItsSubjectOnly(t *testing.T) {
 			})
 			p := runWith(t, Config{Log: log, Dir: t.TempDir(), Attempts: 1 << 30}, r.subscriber("all"))
 			last := publish(t, log, "a", "a", "b", "c", "b")
-			waitFor(t, "the other subjects", func() error {
+			wait.Nil(t, "the other subjects", func() error {
 				if got := r.got(); len(got) < 3 {
 					return fmt.Errorf("got %d", got)
 				}
@@ -310,7 +311,7 @@ func TestDeadLetterThatCannotBeWrittenHoldsItsEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := publish(t, log, "good", "bad", "bad", "good")
-	waitFor(t, "some attempts", func() error {
+	wait.Nil(t, "some attempts", func() error {
 		if n := len(r.arrivals()); n < 8 {
 			return fmt.Errorf("%d", n)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 func TestReplayDeliversAgainInOrder(t *testing.T) {
@@ -133,7 +134,7 @@ func TestReplayWhileEventsAreUnderWay(t *testing.T) {
 			})
 			last := publish(t, log, subjects(12, 3)...)
 			p := run(t, log, dir, r.subscriber("all"))
-			waitFor(t, "three requests", func() error {
+			wait.Nil(t, "three requests", func() error {
 				if got := r.arrivals(); len(got) < 3 {
 					return fmt.Errorf("%d", got)
 				}
@@ -147,7 +148,7 @@ func TestReplayWhileEventsAreUnderWay(t *testing.T) {
 				mu.Lock()
 				close(held[q])
 				mu.Unlock()
-				waitFor(t, "its answer", func() (err error) {
+				wait.Nil(t, "its answer", func() (err error) {
 					p.look(0, func(d *dispatcher) {
 						if d.state.mode == modeReplaying && d.inFlight > 3-int(q) {
 							err = fmt.Errorf("%d are under way", d.inFlight)
@@ -198,7 +199,7 @@ func TestRetryFromBeforeAReplayIsForgotten(t *testing.T) {
 	p := runWith(t, Config{Log: log, Dir: t.TempDir(), FirstBackoff: 20 * time.Millisecond, MostBackoff: 20 * time.Millisecond, Attempts: 1 << 30}, r.subscriber("all"))
 	for range 5 {
 		n := len(r.arrivals())
-		waitFor(t, "some failures", func() error {
+		wait.Nil(t, "some failures", func() error {
 			if got := len(r.arrivals()); got < n+20 {
 				return fmt.Errorf("%d", got)
 			}
@@ -208,7 +209,7 @@ func TestRetryFromBeforeAReplayIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, "the replay to begin, and nothing to be under way", func() (err error) { // what was under way comes again
+	wait.Nil(t, "the replay to begin, and nothing to be under way", func() (err error) { // what was under way comes again
 		p.look(0, func(d *dispatcher) {
 			if d.state.mode == modeReplaying || d.inFlight > 0 {
 				err = fmt.Errorf("%d are under way", d.inFlight)
@@ -233,7 +234,7 @@ func TestReplayThatCannotBeSavedIsNotAnsweredAsDone(t *testing.T) {
 	last := publish(t, log, subjects(10, 2)...)
 	p := run(t, log, dir, r.subscriber("all"))
 	p.wantCursor("all", last)
-	waitFor(t, "its cursor on disk", func() error {
+	wait.Nil(t, "its cursor on disk", func() error {
 		saved, _, err := newFileStore(dir, "all").Load(ignore)
 		if err == nil && saved.Cursor != last {
 			err = fmt.Errorf("it is %d", saved.Cursor)

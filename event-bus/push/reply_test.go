@@ -17,6 +17,7 @@ import (
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/wire"
+	"miniblog/test/wait"
 )
 
 // replying answers each event with a body of a type.
@@ -173,7 +174,7 @@ func TestReplyThatTheLogCannotTakeWaitsAndCostsNoAttempt(t *testing.T) {
 	}}
 	last := publish(t, log, "a", "a", "b")
 	p := runWith(t, Config{Log: log, Dir: t.TempDir(), Publish: kept.publish, Attempts: 1}, sub) // one attempt that counts makes a dead letter
-	waitFor(t, "some attempts", func() error {
+	wait.Nil(t, "some attempts", func() error {
 		if n := len(r.arrivals()); n < 10 {
 			return fmt.Errorf("%d", n)
 		}
@@ -244,7 +245,7 @@ func TestReplyOfAnEventThatIsDeliveredAgainIsStoredOnce(t *testing.T) {
 		}
 		return err
 	}}, sub)
-	waitFor(t, "a reply", func() error {
+	wait.Nil(t, "a reply", func() error {
 		if log.Last() != 2 {
 			return fmt.Errorf("the log has %d events", log.Last())
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 func TestRestartLosesNothingAndRepeatsOnlyWhatIsBeyondTheCursor(t *testing.T) {
@@ -27,7 +28,7 @@ func TestRestartLosesNothingAndRepeatsOnlyWhatIsBeyondTheCursor(t *testing.T) {
 	})
 	last := publish(t, log, append(subjects(10, 3), "stuck", "stuck", "a", "b", "c", "stuck", "a")...)
 	p := runWith(t, Config{Log: log, Dir: dir, Attempts: 1 << 30}, r.subscriber("all"))
-	waitFor(t, "the other subjects", func() error {
+	wait.Nil(t, "the other subjects", func() error {
 		if n := len(r.got()); n < 14 {
 			return fmt.Errorf("%d", n)
 		}
@@ -67,7 +68,7 @@ func TestCursorOnDiskNeverLeadsTheDeliveries(t *testing.T) {
 	for range 6 {
 		p := runWith(t, Config{Log: log, Dir: dir, Attempts: 1 << 30}, r.subscriber("all"))
 		before, target := len(r.got()), min(len(r.got())+60, int(last))
-		waitFor(t, "some deliveries", func() error {
+		wait.Nil(t, "some deliveries", func() error {
 			saved, _, err := position.Load(ignore)
 			if err != nil {
 				return err
@@ -136,7 +137,7 @@ func TestStopDoesNotWaitForASubscriberThatIsDownOrHangs(t *testing.T) {
 	publish(t, log, "a", "b")
 	p := runWith(t, Config{Log: log, Dir: t.TempDir(), FirstBackoff: time.Hour, MostBackoff: time.Hour}, hangs.subscriber("hangs"), down.subscriber("down"))
 	p.wantStatus("down", "down", func(s Status) bool { return s.State == "down" })
-	waitFor(t, "two requests", func() error {
+	wait.Nil(t, "two requests", func() error {
 		if n := len(hangs.arrivals()); n < 2 {
 			return fmt.Errorf("%d", n)
 		}
@@ -281,7 +282,7 @@ func TestLongHistoryOfOtherTypesHoldsUpNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go p.Run(ctx)
-	waitFor(t, "the end of the log", func() error {
+	wait.Nil(t, "the end of the log", func() error {
 		list, err := p.List(ctx)
 		if err == nil && list[0].Cursor != log.Last() {
 			err = fmt.Errorf("it is at %d", list[0].Cursor)

@@ -14,6 +14,7 @@ import (
 
 	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
+	"miniblog/test/wait"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -90,7 +91,7 @@ func receive(t testing.TB, answer func(http.ResponseWriter, *http.Request, event
 func (r *receiver) start() {
 	r.t.Helper()
 	var listener net.Listener
-	waitFor(r.t, "the subscriber's port", func() (err error) {
+	wait.Nil(r.t, "the subscriber's port", func() (err error) {
 		listener, err = net.Listen("tcp", r.addr)
 		return err
 	})
@@ -194,7 +195,7 @@ func sequences(events []event.Event) (list []event.Sequence) {
 // those before it.
 func (r *receiver) wantAll(first, last event.Sequence) {
 	r.t.Helper()
-	waitFor(r.t, fmt.Sprintf("the events %d to %d", first, last), func() error {
+	wait.Nil(r.t, fmt.Sprintf("the events %d to %d", first, last), func() error {
 		there := map[event.Sequence]bool{}
 		for _, q := range r.got() {
 			there[q] = true
@@ -304,7 +305,7 @@ func (r *running) status(name string) Status {
 // wantStatus waits until check finds nothing wrong with a subscriber.
 func (r *running) wantStatus(name, what string, check func(Status) bool) (s Status) {
 	r.t.Helper()
-	waitFor(r.t, name+" to be "+what, func() error {
+	wait.Nil(r.t, name+" to be "+what, func() error {
 		if s = r.status(name); !check(s) {
 			return fmt.Errorf("it is %+v", s)
 		}
@@ -325,20 +326,6 @@ func (r *running) look(i int, f func(*dispatcher)) {
 	d := r.seats[i].get()
 	if err := d.do(context.WithoutCancel(r.t.Context()), func() { f(d) }); err != nil {
 		r.t.Fatal(err)
-	}
-}
-
-// waitFor waits until check gives nil.
-func waitFor(t testing.TB, what string, check func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s: %v", what, err)
-		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
+	"miniblog/test/wait"
 )
 
 // others are events that no projection here needs.
@@ -50,7 +51,7 @@ func TestEventsOfOtherTypesAreNoTransaction(t *testing.T) {
 			v.run(t, c).expect(t, "a ")
 			for n := range 5 {
 				b.Add(others(10)...)
-				wait(t, "the others", func() bool { return v.Checkpoint() == event.Sequence(11+10*n) })
+				wait.For(t, "the others", func() bool { return v.Checkpoint() == event.Sequence(11+10*n) })
 			}
 			if at := v.stored(t); at != 1 {
 				t.Errorf("the database is at %d", at)
@@ -61,7 +62,7 @@ func TestEventsOfOtherTypesAreNoTransaction(t *testing.T) {
 				t.Errorf("with a change the database is at %d", at)
 			}
 			b.Add(others(3)...)
-			wait(t, "the others", func() bool { return v.Checkpoint() == 55 })
+			wait.For(t, "the others", func() bool { return v.Checkpoint() == 55 })
 			v.stop()
 			p, err := projection.Open(c)
 			if err != nil {
@@ -88,7 +89,7 @@ func TestVolumeRolledBackIsNoticed(t *testing.T) {
 			v.run(t, c)
 			v.expect(t, "a b ")
 			b.Add(last...)
-			wait(t, "all of it", func() bool { return v.Checkpoint() == event.Sequence(2+len(last)) })
+			wait.For(t, "all of it", func() bool { return v.Checkpoint() == event.Sequence(2+len(last)) })
 			v.stop()
 			b.Truncate(1)
 			var later []string
@@ -127,7 +128,7 @@ func TestOldDataIsReadUntilTheNewIsWhole(t *testing.T) {
 		want += fmt.Sprint("x", i, " ")
 	}
 	b.Become(false, others...)
-	wait(t, "a database beside", func() bool { _, err := os.Stat(filepath.Join(dir, "projection-next.db")); return err == nil })
+	wait.For(t, "a database beside", func() bool { _, err := os.Stat(filepath.Join(dir, "projection-next.db")); return err == nil })
 	for range 20 {
 		if got := v.titles(t); got != "a b " {
 			t.Fatalf("while it is built again, %q can be read", got)

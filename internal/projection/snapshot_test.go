@@ -13,6 +13,7 @@ import (
 	"miniblog/internal/bus/bustest"
 	"miniblog/internal/event"
 	"miniblog/internal/projection"
+	"miniblog/test/wait"
 )
 
 // freeAddr returns an address that nobody listens at.
@@ -33,7 +34,7 @@ func giving(t *testing.T, b *bustest.Bus) (v *view, url string) {
 	c := config(b, t.TempDir(), v)
 	c.Snapshots.Addr = addr
 	v.run(t, c)
-	wait(t, "being ready", func() bool { return v.Ready() == nil })
+	wait.For(t, "being ready", func() bool { return v.Ready() == nil })
 	return v, "http://" + addr
 }
 
@@ -47,14 +48,6 @@ func joining(t *testing.T, b *bustest.Bus, url string, change ...func(*projectio
 		f(&c)
 	}
 	return v.run(t, c)
-}
-
-func many(n int) (events []event.Event, want string) {
-	for i := range n {
-		events = append(events, posts(fmt.Sprint("t", i))...)
-		want += fmt.Sprint("t", i, " ")
-	}
-	return events, want
 }
 
 func TestNewCopyTakesASnapshotAndFollowsFromThere(t *testing.T) {
@@ -120,7 +113,7 @@ func TestSnapshotIsOneState(t *testing.T) {
 	}()
 	for range 2 {
 		v := joining(t, b, url)
-		wait(t, "being ready", func() bool { return v.Ready() == nil })
+		wait.For(t, "being ready", func() bool { return v.Ready() == nil })
 		err := v.Read(t.Context(), func(tx *projection.Tx) error {
 			_, at, err := tx.Checkpoint()
 			var count event.Sequence
@@ -192,7 +185,7 @@ func TestSnapshotThatDoesNotFitIsNotTaken(t *testing.T) {
 				}
 			})
 			v.expect(t, want)
-			wait(t, "being ready", func() bool { return v.Ready() == nil })
+			wait.For(t, "being ready", func() bool { return v.Ready() == nil })
 		})
 	}
 }

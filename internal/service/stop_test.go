@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"miniblog/internal/web"
+	"miniblog/test/wait"
 )
 
 func TestStopFinishesWhatRuns(t *testing.T) {
@@ -54,7 +55,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 // waitUntilStopping waits until the service says on conn that it stops.
 func (s *running) waitUntilStopping(conn net.Conn) {
 	s.t.Helper()
-	waitUntil(s.t, "the service stops", func() bool {
+	wait.For(s.t, "the stop", func() bool {
 		response, body := send(s.t, conn, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		stopping := response.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "stopping")
 		if stopping && !response.Close {
@@ -62,15 +63,6 @@ func (s *running) waitUntilStopping(conn net.Conn) {
 		}
 		return stopping
 	})
-}
-
-func waitUntil(t testing.TB, what string, check func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !check(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }
 
 // While the service drained its listen queue, the server could close the
@@ -215,7 +207,7 @@ func TestStopUnderLoadCutsNobodyOff(t *testing.T) {
 			}
 		})
 	}
-	waitUntil(t, "there is load", func() bool { return answered.Load() > 200 })
+	wait.For(t, "load", func() bool { return answered.Load() > 200 })
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}

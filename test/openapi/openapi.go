@@ -140,9 +140,6 @@ func (d *Description) add(r *reader, key, method string, item, operation node) e
 	return nil
 }
 
-// Services returns the services that the document names.
-func (d *Description) Services() []string { return slices.Sorted(maps.Keys(d.routes)) }
-
 // Find returns the operation that answers r, nil if none is described.
 func (d *Description) Find(service string, r *http.Request) *Operation {
 	mux := d.routes[service]

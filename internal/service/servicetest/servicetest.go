@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"miniblog/internal/service"
+	"miniblog/test/wait"
 )
 
 // Service is a service that runs.
@@ -62,7 +62,7 @@ func Start(t testing.TB, open service.Open, env map[string]string) *Service {
 // AwaitReady waits until the service is ready.
 func (s *Service) AwaitReady() *Service {
 	s.t.Helper()
-	Await(s.t, "being ready", func() bool { return s.Get("/readyz").Status == http.StatusOK })
+	wait.For(s.t, "being ready", func() bool { return s.Get("/readyz").Status == http.StatusOK })
 	return s
 }
 
@@ -105,16 +105,6 @@ func (s *Service) Do(method, path, body string, header ...string) Answer {
 		s.t.Fatal(err)
 	}
 	return Answer{resp.StatusCode, resp.Header, string(text)}
-}
-
-// Await fails the test if a condition does not become true in time.
-func Await(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
 }
 
 // ExpectProblem checks that an answer is a problem with status and a sentence,
