@@ -162,10 +162,9 @@ func (t *tail) append(ctx context.Context, x indexed) {
 	for ; t.bytes > tailBytes && drop < len(t.batches)-1; drop++ {
 		t.bytes -= len(t.batches[drop].Text)
 		t.start = t.batches[drop].Last()
+		t.batches[drop] = indexed{} // the array outlives it, until the next append that needs a larger one
 	}
-	if drop > 0 {
-		t.batches = slices.Clone(t.batches[drop:])
-	}
+	t.batches = t.batches[drop:]
 	for r := range t.readers {
 		switch {
 		case r.wantsAny(&x):
