@@ -59,8 +59,10 @@ type Log struct {
 	stop   context.CancelFunc
 	done   sync.WaitGroup // writer and sealer
 
-	busyUntil atomic.Int64  // since opened, so that nobody can set it back; the sealer gives way until then
-	synced    atomic.Uint64 // everything up to here survives a crash; durable itself, but in a Copy
+	busyUntil    atomic.Int64   // since opened, so that nobody can set it back; the sealer gives way until then
+	sealedBeside event.Sequence // the newest event when the sealer last gave way; the sealer's
+
+	synced atomic.Uint64 // everything up to here survives a crash; durable itself, but in a Copy
 
 	mu       sync.Mutex
 	waiting  []*request

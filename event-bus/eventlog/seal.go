@@ -82,14 +82,25 @@ func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
 }
 
 // Sealing waits while publishers do, for they need the processor more, but not
-// beyond this many full segments: Open reads each of them whole, some 9 MB.
+// beyond this many full segments: Open reads each of them whole, some 9 MB. While
+// somebody publishes it rests after each frame: that takes some 20 ms of one
+// processor, which all who deal with the events then lack.
 const (
 	busyFor     = 50 * time.Millisecond // after somebody had to wait for the writer
+	sealRest    = 200 * time.Millisecond
 	mostWaiting = 32
 )
 
-// giveWay blocks while the writer is busy.
+// giveWay blocks while the writer is busy, and for a rest if anything was published
+// since the last call.
 func (l *Log) giveWay(ctx context.Context) error {
+	if last := l.Last(); last != l.sealedBeside {
+		l.sealedBeside = last
+		select {
+		case <-time.After(sealRest):
+		case <-ctx.Done():
+		}
+	}
 	for int64(time.Since(l.opened)) < l.busyUntil.Load() && len(l.unsealed()) < mostWaiting {
 		select {
 		case <-time.After(busyFor):
@@ -104,7 +115,8 @@ func (l *Log) giveWay(ctx context.Context) error {
 
 // copyFrom writes the events of s in large frames. Each event of s is decoded
 // and checked on the way: damage is not copied.
-// giveWay blocks while others need the machine more, or returns ctx's error.
+// giveWay is called between frames: it blocks while others need the machine more, or
+// returns ctx's error.
 func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(context.Context) error) error {
 	encoder := sealEncoders.Get().(*zstd.Encoder)
 	defer sealEncoders.Put(encoder)
@@ -126,7 +138,7 @@ func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(cont
 		}
 		s.add(b)
 		pending, count = pending[:0], 0
-		return giveWay(ctx)
+		return nil
 	}
 	next := s.first
 	for _, e := range from.entries {
@@ -140,7 +152,11 @@ func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(cont
 			}
 			next++
 			if len(pending)+len(text) >= frameBytes {
-				if err := flush(); err != nil {
+				err := flush()
+				if err == nil {
+					err = giveWay(ctx)
+				}
+				if err != nil {
 					return err
 				}
 			}
