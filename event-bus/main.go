@@ -86,7 +86,6 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 		Background: []func(context.Context) error{pusher.Run},
 		Alive:      log.Failure,
 		Ready:      log.Ready,
-		Heap:       24 << 20, // it keeps some 10 MiB: ids, and the newest events
 		Close:      func() error { stopMetrics(); return log.Close() },
 	}, nil
 }

@@ -1,71 +1,49 @@
 package service
 
 import (
-	"runtime"
+	"context"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync"
+	"time"
 )
 
-// defaultHeap is how large a heap may grow before it is collected, in bytes: with
-// what else a process has, 25 MB of memory.
-const defaultHeap = 12 << 20
+// restEvery is how often a process looks whether a load is over, and restBytes
+// how much it must have allocated since it gave memory back, for that to be worth
+// another collection.
+const (
+	restEvery = 2 * time.Second
+	restBytes = 4 << 20
+)
 
-// collectFrom has the collector wait until the heap has that many bytes. By itself
-// it waits until the heap has doubled, and a service keeps a few megabytes and
-// allocates hundreds of them in a second under load: it would collect all the
-// time. Where twice of what is kept is more, that is what counts, as ever; so do
-// GOMEMLIMIT, and GOGC if it is set.
-func collectFrom(heap uint64) {
-	if percent := debug.SetGCPercent(100); percent != 100 { // somebody has chosen
-		debug.SetGCPercent(percent)
-		return
-	}
-	collecting.Lock()
-	started := collecting.heap > 0
-	collecting.heap = heap
-	collecting.Unlock()
-	if !started {
-		afterEachCollection(setPercent)
-	}
-	setPercent()
-}
-
-// runtimeLeast is the heap, in bytes, that the runtime never collects at 100 percent;
-// at others it is as many percent of it.
-const runtimeLeast = 4 << 20
-
-// collecting is the process's.
-var collecting struct {
-	sync.Mutex
-	heap    uint64
-	percent int // as it was set last
-}
-
-// setPercent makes the next collection begin where it should: the runtime is told
-// how many percent of what it has kept, stacks and globals included, may come on top.
-func setPercent() {
-	kept := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
-	metrics.Read(kept)
-	live := kept[0].Value.Uint64()
-	scanned := max(1, live+kept[1].Value.Uint64()+kept[2].Value.Uint64())
-	collecting.Lock()
-	defer collecting.Unlock()
-	percent := 100
-	if live < collecting.heap {
-		percent = max(percent, int(min(100*(collecting.heap-live)/scanned, 100*collecting.heap/runtimeLeast)))
-	}
-	if off := percent - collecting.percent; off > percent/8 || off < -percent/8 { // to set it stops all goroutines for a moment
-		collecting.percent = percent
-		debug.SetGCPercent(percent)
+// giveBack returns to the system what a load needed, once that is over, until
+// ctx ends. The runtime collects when the heap has grown to twice of what the last
+// collection kept. Under a load that is many times a second; but a process at rest
+// would keep what it had then for minutes, and what it mapped for longer.
+func giveBack(ctx context.Context) error {
+	tick := time.NewTicker(restEvery)
+	defer tick.Stop()
+	last := heapNow()
+	for given := last.allocated; ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		now := heapNow()
+		if now.collections == last.collections && now.allocated > given+restBytes {
+			debug.FreeOSMemory() // it collects first
+			now = heapNow()
+			given = now.allocated
+		}
+		last = now
 	}
 }
 
-// afterEachCollection has f called, from then on, when the heap was collected.
-func afterEachCollection(f func()) {
-	garbage := new([64]byte)
-	runtime.SetFinalizer(garbage, func(*[64]byte) {
-		f()
-		afterEachCollection(f)
-	})
+// heapUse is how often the heap was collected and how many bytes were ever allocated.
+type heapUse struct{ collections, allocated uint64 }
+
+func heapNow() heapUse {
+	samples := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(samples)
+	return heapUse{samples[0].Value.Uint64(), samples[1].Value.Uint64()}
 }

@@ -5,45 +5,50 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-var kept []byte
+var garbage []byte
 
-// A process that keeps little is collected when its heap has what it may have, and
-// not each time that it has doubled; one that keeps much is, as ever.
-func TestSmallHeapIsNotCollectedAllTheTime(t *testing.T) {
-	percent := debug.SetGCPercent(100)
-	t.Cleanup(func() {
-		collecting.Lock()
-		collecting.heap, collecting.percent = 1, 0 // the runtime's own way counts again
-		collecting.Unlock()
-		kept = nil
-		debug.SetGCPercent(percent)
+// What a load needed goes back to the system when it is over, though the runtime
+// would collect only when the heap has doubled.
+func TestMemoryOfALoadIsGivenBack(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // so that it does not do so by itself
+	synctest.Test(t, func(t *testing.T) {
+		go giveBack(t.Context())
+		synctest.Wait()
+		garbage = make([]byte, 64<<20)
+		for i := range garbage {
+			garbage[i] = 1
+		}
+		garbage = nil
+		before := resident()
+		time.Sleep(3 * restEvery)
+		synctest.Wait()
+		if after := resident(); after+48<<20 > before {
+			t.Errorf("%d bytes of heap are the process's after the load, %d in it", after, before)
+		}
 	})
-	const heap = 64 << 20
-	collectFrom(heap)
-	wantGoal(t, heap)
-	kept = make([]byte, 2*heap)
-	wantGoal(t, 4*heap)
-	kept = nil
-	wantGoal(t, heap)
 }
 
-// wantGoal collects and waits until the next collection is to begin at about that
-// many bytes.
-func wantGoal(t *testing.T, bytes uint64) {
-	t.Helper()
-	goal := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+// A process that allocates next to nothing is left alone.
+func TestProcessAtRestIsNotCollected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		runtime.GC()
-		metrics.Read(goal)
-		got := goal[0].Value.Uint64()
-		if got > bytes*7/8 && got < bytes*9/8 {
-			return
+		before := heapNow().collections
+		go giveBack(t.Context())
+		time.Sleep(100 * restEvery)
+		synctest.Wait()
+		if after := heapNow().collections; after != before {
+			t.Errorf("it was collected %d times", after-before)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the heap is collected at %d bytes, want %d", got, bytes)
-		}
-	}
+	})
+}
+
+// resident returns how many bytes of heap the process has from the system.
+func resident() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() + samples[1].Value.Uint64() + samples[2].Value.Uint64()
 }

@@ -7,7 +7,6 @@
 package service
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +46,6 @@ type Service struct {
 	// Background functions run beside the server until their context ends, after
 	// the last answer. An error of one stops the service.
 	Background []func(context.Context) error
-	// Heap is how large the heap may grow before it is collected, in bytes; 12 MiB.
-	Heap uint64
 	// Close gives back what open took; called when nothing runs any more.
 	Close func() error
 }
@@ -123,7 +120,6 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 		return err
 	}
 	server := newServer(svc, addrs, log)
-	collectFrom(cmp.Or(svc.Heap, defaultHeap))
 
 	// The server stops first: what it still answers may need the others.
 	background := newGroup(context.WithoutCancel(ctx))
@@ -135,6 +131,7 @@ func Run(ctx context.Context, name, defaultAddr string, lookup func(string) (str
 		}
 		background.Go(func(ctx context.Context) error { return server.serveAdmin(ctx, admin) })
 	}
+	background.Go(giveBack)
 	log.Info("listening", "addr", listener.Addr().String())
 	if listening != nil {
 		listening(listener.Addr())
