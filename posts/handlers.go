@@ -43,7 +43,9 @@ func (p *posts) create(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	e := event.New(post.ID, "/posts", event.PostCreated, post.ID, post)
-	receipt, err := p.bus.Publish(r.Context(), e)
+	due, cancel := web.UntilDue(w, r)
+	defer cancel()
+	receipt, err := p.bus.Publish(due, e)
 	if err != nil {
 		return err
 	}
@@ -90,7 +92,9 @@ func (p *posts) list(w http.ResponseWriter, r *http.Request) error {
 	var posts []event.Post
 	var more bool
 	before := query.Get("before") // it may be known to another copy alone yet
-	known, err := p.view.Until(r.Context(), projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
+	due, cancel := web.UntilDue(w, r)
+	defer cancel()
+	known, err := p.view.Until(due, projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
 		posts, more, known, err = page(tx, limit, before)
 		return known, err
 	})

@@ -48,8 +48,9 @@ type Receipt struct {
 // Publish returns when the bus has e on disk. It tries again, with the same
 // id, for about 3.5 s. Its errors are faults: Unavailable if the bus cannot be
 // reached or cannot write, and then the event may still have been stored;
-// Refused if it refuses the event. When ctx ends first, the event may be
-// published nevertheless.
+// Refused if it refuses the event. A deadline of ctx shortens the time: past it, the
+// error is Unavailable, too. When ctx is canceled, the event may be published
+// nevertheless.
 //
 // Events that are published while others are on their way wait for those and
 // then go together, in one batch: one request and one write to disk for all.
@@ -67,6 +68,9 @@ func (c *Client) publish(ctx context.Context, e event.Event, span *trace.Span) (
 		return Receipt{}, fmt.Errorf("encoding event %s: %w", e.ID, err)
 	}
 	p := &publication{body: line.Text(), deadline: time.Now().Add(publishBudget), done: make(chan struct{}), span: span}
+	if due, limited := ctx.Deadline(); limited && due.Before(p.deadline) {
+		p.deadline = due
+	}
 	p.receipt.ID = e.ID
 	if c.outbox.add(p) {
 		go c.send(context.WithoutCancel(ctx))
@@ -79,6 +83,9 @@ func (c *Client) publish(ctx context.Context, e event.Event, span *trace.Span) (
 	case <-late.C:
 		return Receipt{}, c.outbox.giveUp(p)
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return Receipt{}, c.outbox.giveUp(p)
+		}
 		return Receipt{}, ctx.Err()
 	}
 }

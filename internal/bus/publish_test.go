@@ -75,6 +75,20 @@ func TestPublishTriesAgainWhileTheBusCannotWrite(t *testing.T) {
 	}
 }
 
+// TestPublishEndsWhenItsCallerIsDue: what the caller has waited for before counts, too.
+func TestPublishEndsWhenItsCallerIsDue(t *testing.T) {
+	hang := bustest.New(t)
+	defer hang.Hold()()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := client(t, hang).Publish(ctx, newEvent("a"))
+	var f *fault.Fault
+	if !errors.As(err, &f) || f.Kind != fault.Unavailable || time.Since(began) > 3*time.Second {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+}
+
 func TestUnreachableBusIsSaidWithinFiveSeconds(t *testing.T) {
 	full := bustest.New(t)
 	full.Refuse(http.StatusInsufficientStorage)

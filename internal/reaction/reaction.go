@@ -70,7 +70,9 @@ func (rc Receiver) process(w http.ResponseWriter, r *http.Request, e event.Event
 		return web.WriteJSON(w, http.StatusOK, struct{}{})
 	}
 	if !takesReplies(r) {
-		receipt, err := rc.Bus.Publish(r.Context(), *reply)
+		due, cancel := web.UntilDue(w, r)
+		defer cancel()
+		receipt, err := rc.Bus.Publish(due, *reply)
 		if err != nil {
 			return err
 		}

@@ -193,26 +193,16 @@ func (h *holder) removeLocked() {
 	}
 }
 
-// holderOf returns the holder of the request that w answers; one with a memory of
-// its own, where w did not come through Observe.
-func holderOf(w http.ResponseWriter) *holder {
-	for {
-		switch next := w.(type) {
-		case *answer:
-			return &next.holder
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = next.Unwrap()
-		default:
-			return &holder{memory: newMemory(math.MaxInt64)}
-		}
-	}
-}
+// holderOf returns the holder of the request that w answers.
+func holderOf(w http.ResponseWriter) *holder { return &answerOf(w).holder }
 
 // Reserve waits until the request may hold n bytes for its answer, which is to
 // be made after that. They are given back when the request ends. Its error is a
-// problem: 503.
+// problem: 503, when the answer is due at the latest.
 func Reserve(w http.ResponseWriter, r *http.Request, n int64) error {
-	return reserved(r.Context(), holderOf(w).reserve(r.Context(), n))
+	ctx, cancel := UntilDue(w, r)
+	defer cancel()
+	return reserved(r.Context(), holderOf(w).reserve(ctx, n))
 }
 
 // reserved turns an error of holder.reserve into a problem.

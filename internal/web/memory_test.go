@@ -1,9 +1,11 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -110,7 +112,7 @@ func TestSharedBodyIsCountedOnce(t *testing.T) {
 func serve(t *testing.T, m *memory, h Handler) net.Conn {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := &answer{ResponseWriter: w, request: r, holder: holder{memory: m}}
+		a := &answer{ResponseWriter: w, request: r, came: time.Now(), holder: holder{memory: m}}
 		defer a.holder.release()
 		r.Pattern = "/"
 		h.ServeHTTP(a, r)
@@ -172,6 +174,52 @@ func TestUploadThatStallsIsToldSoWhenOthersNeedTheRoom(t *testing.T) {
 				t.Errorf("the answer is %v %s", err, answer)
 			}
 		})
+	}
+}
+
+// A command that waited for memory, and then for the bus, took 9 s to its 503:
+// each wait had a limit of its own.
+func TestOneLimitHoldsForAllThatARequestWaitsFor(t *testing.T) {
+	m := newMemory(1 << 20)
+	others := &holder{memory: m}
+	others.hold(1 << 20)
+	answered := make(chan time.Duration, 1)
+	conn := serve(t, m, func(w http.ResponseWriter, r *http.Request) error {
+		if _, _, err := ReadBody(w, r, MaxBody); err != nil {
+			return err
+		}
+		due, cancel := UntilDue(w, r)
+		defer cancel()
+		deadline, _ := due.Deadline()
+		answered <- time.Until(deadline)
+		return context.DeadlineExceeded // of what the handler waits for
+	})
+	const wait, pause = 300 * time.Millisecond, 200 * time.Millisecond
+	body := bytes.Repeat([]byte(" "), 100_000)
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(body))
+	time.Sleep(wait)
+	others.release()
+	conn.Write(body[:50_000])
+	time.Sleep(pause) // which is the client's own
+	conn.Write(body[50_000:])
+	if left := <-answered; left > answerDue-wait || left < answerDue-10*wait {
+		t.Errorf("%v are left after a wait of %v", left, wait)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+		t.Errorf("what is too late is answered with %+v, %v", answer, err)
+	}
+}
+
+func TestMemoryIsAwaitedUntilTheAnswerIsDue(t *testing.T) {
+	m := newMemory(1 << 20)
+	(&holder{memory: m}).hold(1 << 20)
+	w := &answer{ResponseWriter: httptest.NewRecorder(), came: time.Now().Add(100*time.Millisecond - answerDue), holder: holder{memory: m}}
+	began := time.Now()
+	err := Reserve(w, httptest.NewRequest(http.MethodGet, "/", nil), 1<<20)
+	var p *Problem
+	if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable || time.Since(began) >= roomWait {
+		t.Errorf("after %v: %v", time.Since(began), err)
 	}
 }
 

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -77,7 +79,7 @@ var requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 func Observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		a := &answer{ResponseWriter: w, request: r, holder: holder{memory: requests}}
+		a := &answer{ResponseWriter: w, request: r, came: start, holder: holder{memory: requests}}
 		defer a.holder.release()
 		defer func() {
 			if p := recover(); p != nil {
@@ -101,9 +103,37 @@ func Observe(next http.Handler) http.Handler {
 type answer struct {
 	http.ResponseWriter
 	request  *http.Request
+	came     time.Time     // the request's headers
+	sending  time.Duration // its client has taken so long to send the body
 	status   int
 	replaced bool // the mux's plain text was replaced by a problem
 	holder   holder
+}
+
+// answerOf returns what w is of Observe's; one with a memory of its own, where w did
+// not come through that.
+func answerOf(w http.ResponseWriter) *answer {
+	for {
+		switch next := w.(type) {
+		case *answer:
+			return next
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = next.Unwrap()
+		default:
+			return &answer{came: time.Now(), holder: holder{memory: newMemory(math.MaxInt64)}}
+		}
+	}
+}
+
+// answerDue is when a request has to have its answer: five seconds are promised.
+const answerDue = 4500 * time.Millisecond
+
+// UntilDue returns r's context, which ends when the answer is due: whatever a request
+// waits for, it does not wait for one thing after another for longer. What its
+// client took to send the body is not counted.
+func UntilDue(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
+	a := answerOf(w)
+	return context.WithDeadline(r.Context(), a.came.Add(answerDue+a.sending))
 }
 
 // Status returns the answer's status: what the server sends for a handler that

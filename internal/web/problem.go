@@ -89,7 +89,7 @@ var faults = map[fault.Kind]struct {
 }
 
 // problemOf returns the answer to err: a *Problem as it is, a *fault.Fault by
-// its kind, anything else as a 500 that shows nothing of it.
+// its kind, a deadline as a 503, anything else as a 500 that shows nothing of it.
 func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -101,6 +101,9 @@ func problemOf(err error) *Problem {
 		p = NewProblem(answer.status, "%s", f.Detail)
 		p.RetryAfter, p.Cause = answer.retryAfter, f.Cause
 		return p
+	}
+	if errors.Is(err, context.DeadlineExceeded) { // UntilDue's
+		return Unavailable(time.Second, err, "The service could not answer this in time. Try again in a moment.")
 	}
 	p = NewProblem(http.StatusInternalServerError, "The service could not do this; its log says why. Trying again may help.")
 	p.Cause = err

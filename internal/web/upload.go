@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 // upload is a request's body on its way in.
@@ -12,11 +13,12 @@ type upload struct {
 	body    io.Reader // ends with a *http.MaxBytesError after limit
 	limit   int64
 	rc      *http.ResponseController
-	holder  *holder
+	w       http.ResponseWriter
+	answer  *answer
 }
 
 func newUpload(w http.ResponseWriter, r *http.Request, limit int64) *upload {
-	return &upload{r, http.MaxBytesReader(ofServer(w), r.Body, limit), limit, http.NewResponseController(w), holderOf(w)}
+	return &upload{r, http.MaxBytesReader(ofServer(w), r.Body, limit), limit, http.NewResponseController(w), w, answerOf(w)}
 }
 
 // ofServer returns the server's own writer beneath w. MaxBytesReader tells that
@@ -62,7 +64,9 @@ func (u *upload) read(buf []byte) (body []byte, err error) {
 // grow returns body with room for length bytes in all.
 func (u *upload) grow(body []byte, length int64) ([]byte, error) {
 	room := max(length, int64(cap(body)))
-	if err := u.holder.reserve(u.request.Context(), room); err != nil {
+	due, cancel := UntilDue(u.w, u.request)
+	defer cancel()
+	if err := u.answer.holder.reserve(due, room); err != nil {
 		return nil, reserved(u.request.Context(), err)
 	}
 	if int64(cap(body)) < length {
@@ -97,11 +101,13 @@ func (u *upload) next(body []byte) ([]byte, error) {
 var errSlowUpload = errors.New("the body came slowly while memory was short, and was cut off")
 
 func (u *upload) slice(read func() error) error {
-	if !u.holder.begin(func() { u.rc.SetReadDeadline(past) }) {
+	if !u.answer.holder.begin(func() { u.rc.SetReadDeadline(past) }) {
 		return errSlowUpload
 	}
+	began := time.Now()
 	err := read()
-	if !u.holder.end() {
+	u.answer.sending += time.Since(began)
+	if !u.answer.holder.end() {
 		return errSlowUpload
 	}
 	return err
