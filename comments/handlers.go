@@ -50,7 +50,9 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	e := event.New(comment.ID, "/comments", event.CommentCreated, post, comment)
-	receipt, err := c.bus.Publish(r.Context(), e)
+	due, cancel := web.UntilDue(w, r)
+	defer cancel()
+	receipt, err := c.bus.Publish(due, e)
 	if err != nil {
 		return err
 	}
@@ -102,17 +104,13 @@ func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.
 	return done, err
 }
 
-// awaitPost returns when the post is known. If it does not become so in time
-// it is a 404, or a 503 while the bus is away and the log may hold it.
+// awaitPost returns when the post is known. Else it is a 404, or a 503 where the log may hold it.
 func (c *comments) awaitPost(ctx context.Context, post string) error {
 	known, err := c.view.UntilRow(ctx, projection.Arrival, "SELECT 1 FROM posts WHERE id = ? AND known", post)
-	switch {
-	case known || err != nil:
-		return err
-	case !c.view.Following():
-		return web.Unavailable(time.Second, nil, "The event bus is away, so this post may not have reached this copy yet. Try again in a moment.")
+	if err == nil && !known {
+		err = web.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
 	}
-	return web.NewProblem(http.StatusNotFound, "There is no post %.140q to comment on.", post)
+	return err
 }
 
 // postID returns the id in the path; one that no post can have is a 404.
@@ -140,7 +138,9 @@ func (c *comments) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	thread, more := []shown(nil), false
 	last := query.Get("after") // it may be known to another copy alone yet
-	known, err := c.view.Until(r.Context(), projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
+	due, cancel := web.UntilDue(w, r)
+	defer cancel()
+	known, err := c.view.Until(due, projection.Arrival, func(tx *projection.Tx) (known bool, err error) {
 		thread, more, known, err = after(tx, post, last, limit)
 		return known, err
 	})

@@ -203,6 +203,7 @@ func (f *follower) follow(ctx context.Context) (trouble string, err error) {
 	stream, err := f.p.config.Bus.Follow(ctx, from, f.p.config.Types)
 	if errors.Is(err, bus.ErrNoFollow) {
 		f.fetchOnly = true
+		f.p.heard.Store(unasked)
 		return "", nil
 	}
 	if err != nil {
@@ -227,6 +228,7 @@ func (f *follower) follow(ctx context.Context) (trouble string, err error) {
 		if err := f.applyFollowed(stream.Log, from, events, to); err != nil {
 			return diskTrouble, err
 		}
+		f.p.hear(len(events) == 0)
 		from = to
 		if time.Since(saved) > saveEvery {
 			saved = time.Now()

@@ -83,6 +83,7 @@ type Projection struct {
 	applied   atomic.Uint64 // the checkpoint
 	ready     atomic.Bool   // set once, never taken back
 	following atomic.Bool   // the last fetch worked
+	heard     atomic.Int64  // when the bus said last how far it is, in Unix nanoseconds; unasked where it never does
 	waiting   waiters
 	giving    chan struct{}                      // holds one: a snapshot is given
 	damage    atomic.Bool                        // a read found it; Run has to renew the database
@@ -188,10 +189,6 @@ func (p *Projection) Ready() error {
 	return fmt.Errorf("catching up with the log: event %d was applied", p.Checkpoint())
 }
 
-// Following says whether the last fetch worked. If not, the log may hold what
-// the projection does not know.
-func (p *Projection) Following() bool { return p.following.Load() }
-
 // ApplyNow applies an event that was pushed or sent by hand. One with a
 // sequence comes by fetch as well, and is left to that unless the bus has no
 // log. The checkpoint does not move.
@@ -235,38 +232,6 @@ func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// Arrival is how long to wait, at most, for what is not in this copy's data but may
-// be in another's already.
-const Arrival = time.Second
-
-// Until waits until holds is true of the data, for as long as limit.
-func (p *Projection) Until(ctx context.Context, limit time.Duration, holds func(*Tx) (bool, error)) (reached bool, err error) {
-	late := time.NewTimer(limit)
-	defer late.Stop()
-	for {
-		changed := p.waiting.next()
-		err = p.Read(ctx, func(tx *Tx) (err error) {
-			reached, err = holds(tx)
-			return err
-		})
-		if reached || err != nil {
-			return reached, err
-		}
-		select {
-		case <-changed:
-		case <-late.C:
-			return false, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
-}
-
-// UntilRow is Until a query, whose first column is a number, has a row.
-func (p *Projection) UntilRow(ctx context.Context, limit time.Duration, query string, args ...any) (reached bool, err error) {
-	return p.Until(ctx, limit, func(tx *Tx) (bool, error) { return tx.Get(query, args, new(int64)) })
 }
 
 // writes returns the database that events are applied to, nil if there is none.
@@ -334,6 +299,9 @@ func (p *Projection) save() error {
 
 func (p *Projection) setFollowing(is bool) {
 	p.following.Store(is)
+	if !is {
+		p.heard.Store(0)
+	}
 	if is {
 		followingMetric.Set(1)
 	} else {

@@ -69,6 +69,7 @@ func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble stri
 		slog.Info("the event bus has no log of its own: its events were applied, pushes bring the rest", "events", seen)
 	}
 	f.recovered()
+	f.p.heard.Store(unasked)
 	select {
 	case <-time.After(simplePoll):
 	case <-ctx.Done():
