@@ -123,3 +123,48 @@ func TestPageSaysWhenItIsNotConnectedAndCatchesUp(t *testing.T) {
 	p.awaitPost("Before")
 	p.Await("nothing twice", `document.querySelectorAll("article[data-post-id]").length === 2`)
 }
+
+// A page that slept while the log was replaced resumed in the other log, at the
+// place where it had been in its own: it showed half of the posts, beside old ones.
+func TestPageThatSleptWhileTheLogWasReplacedShowsTheNewOne(t *testing.T) {
+	t.Parallel()
+	const before, after = 3, 5
+	blog := harness.NewBlog(t, harness.Config{})
+	cable := harness.NewCable(t, blog.QueryURL)
+	blog.Client.Setenv("QUERY_URL", cable.URL)
+	for _, process := range blog.Processes() {
+		process.Start()
+	}
+	blog.AwaitReady()
+	for i := range before {
+		blog.MustPost(t, fmt.Sprint("Old ", i))
+	}
+	p := visit(t, browser.Start(t), blog)
+	p.Expect("net::ERR_")
+	shows := func(posts int, title string) string {
+		return fmt.Sprintf(`((titles) => titles.length === %d && titles.every((title) => title.startsWith("%s")))
+			([...document.querySelectorAll("article[data-post-id] h3")].map((h) => h.textContent))`, posts, title)
+	}
+	p.Await("the posts of the log", shows(before, "Old"))
+	cable.Lose()
+
+	blog.Bus.Stop()
+	blog.Bus.LoseData()
+	blog.Bus.Start()
+	blog.Bus.AwaitReady()
+	for i := range after {
+		blog.MustPost(t, fmt.Sprint("New ", i))
+	}
+	harness.Eventually(t, limit, func() error {
+		posts, err := blog.ListBlog(t.Context())
+		if err == nil && len(posts) != after {
+			err = fmt.Errorf("query has %d posts", len(posts))
+		}
+		return err
+	})
+	cable.Restore()
+	p.Await("the posts of the new log and no others", shows(after, "New"))
+	p.live()
+	blog.MustPost(t, "New and live")
+	p.Await("what comes next", shows(after+1, "New"))
+}

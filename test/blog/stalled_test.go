@@ -1,6 +1,7 @@
 package blog
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -90,6 +91,45 @@ func TestMemoryIsBoundedHoweverManyUploadsStall(t *testing.T) {
 	}
 	blog.MustComment(t, post.ID, "The next one")
 	decided(t, blog.API, post.ID, 1)
+}
+
+// A hundred and fifty titles of a megabyte, which any pod may publish, were kept:
+// posts' list took 604 MiB.
+func TestMemoryIsBoundedHoweverLongTheTitles(t *testing.T) {
+	t.Parallel()
+	const titles, atOnce = 150, 15
+	blog := startLimited(t)
+	title := strings.Repeat("x", 1_000_000)
+	for n := range titles / atOnce {
+		var batch []map[string]any
+		for i := range atOnce {
+			id := fmt.Sprintf("p%d", n*atOnce+i)
+			batch = append(batch, map[string]any{"type": "PostCreated", "subject": id, "data": map[string]string{"id": id, "title": title}})
+		}
+		publishAll(t, blog.BusURL, batch)
+	}
+	for _, c := range []struct {
+		process *harness.Process
+		list    func(context.Context) ([]harness.Post, error)
+	}{{blog.Posts.Copies[0], blog.ListPosts}, {blog.Query.Copies[0], blog.ListBlog}} {
+		harness.Eventually(t, limit, func() error {
+			posts, err := c.list(t.Context())
+			if err == nil && len(posts) != titles {
+				err = fmt.Errorf("%s has %d of %d posts", c.process.Name, len(posts), titles)
+			}
+			for _, post := range posts {
+				if len(post.Title) != 200 || !strings.HasPrefix(title, post.Title) {
+					t.Fatalf("%s shows a title of %d bytes: %.300q", c.process.Name, len(post.Title), post.Title)
+				}
+			}
+			return err
+		})
+		stalled := harness.Stall(t, c.process, stalledReaders, func(int) string { return harness.RawGet("/posts?limit=1000") })
+		awaitAll(t, stalledReaders, stalled.Answered)
+		checkMemory(t, c.process, "/posts?limit=1")
+	}
+	checkMemory(t, blog.Comments.Copies[0], "/posts/p0/comments")
+	checkMemory(t, blog.Bus, "/events?limit=1")
 }
 
 // startLimited starts a blog whose processes have the memory of infra/k8s.

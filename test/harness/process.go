@@ -226,6 +226,24 @@ func (p *Process) Restart() {
 	p.AwaitReady()
 }
 
+// LoseData removes what the process, which must not run, keeps in its folder.
+func (p *Process) LoseData() {
+	p.t.Helper()
+	if p.run != nil {
+		p.t.Fatalf("%s still runs", p.Name)
+	}
+	files, err := filepath.Glob(filepath.Join(p.Dir, "*"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s keeps nothing in its folder", p.Name)
+	}
+	for _, file := range files {
+		err = errors.Join(err, os.RemoveAll(file))
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // MustBeAlive fails the test if the process, which was started, has ended by
 // itself.
 func (p *Process) MustBeAlive() {
