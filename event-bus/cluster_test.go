@@ -18,7 +18,7 @@ import (
 // look like a log that has lost events, for which services drop their data.
 func TestALaggingCopyMakesNobodyDropTheirData(t *testing.T) {
 	t.Parallel()
-	servers := natstest.Start(t, natstest.Options{})
+	servers := natstest.Start(t, natstest.Options{Links: true}) // and so the copy hears of no way around its links
 	var links []*natstest.Link
 	var through []string
 	for _, s := range servers.Servers {
@@ -92,5 +92,20 @@ func TestCredentialsOfTheCluster(t *testing.T) {
 		if err := runOnce(t, "NATS_URL", servers.URL(), "NATS_CREDENTIALS_FILE", file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("with the credentials %q it ended with %v, not %q", file, err, want)
 		}
+	}
+}
+
+func TestCredentialsThatAnOperatorHasSigned(t *testing.T) {
+	t.Parallel()
+	servers := natstest.Start(t, natstest.Options{JWT: true})
+	file := filepath.Join(t.TempDir(), "user.creds")
+	if err := os.WriteFile(file, servers.Credentials, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := startBusOn(t, t.TempDir(), "NATS_URL", servers.URL(), "NATS_CREDENTIALS_FILE", file)
+	b.publish(t, `{"type":"T","id":"1"}`)
+	b.lines(t, 1)
+	if err := runOnce(t, "NATS_URL", servers.URL()); err == nil || !strings.Contains(err.Error(), "uthorization") {
+		t.Errorf("without credentials it ended with %v", err)
 	}
 }

@@ -26,6 +26,10 @@ func (c Config) String() string {
 		advertise = `, no_advertise: true, advertise: "127.0.0.1:1"`
 	}
 	fmt.Fprintf(&b, "cluster { name: miniblog, listen: %s, routes: [\"nats://%s\"]%s }\n", c.Route, strings.Join(c.Routes, `", "nats://`), advertise)
+	if c.operator != nil {
+		c.operator.write(&b)
+		return b.String()
+	}
 	b.WriteString(`system_account: SYS
 accounts {
   SYS {

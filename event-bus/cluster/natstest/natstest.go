@@ -23,9 +23,10 @@ import (
 
 // Cluster is three servers.
 type Cluster struct {
-	Servers []*Server
-	Links   [][]*Link // from server to server, with Options.Links
-	t       testing.TB
+	Servers     []*Server
+	Links       [][]*Link // from server to server, with Options.Links
+	Credentials []byte    // the file of the only user, with Options.JWT
+	t           testing.TB
 }
 
 // Server is one of them. It may be stopped and started again.
@@ -45,6 +46,9 @@ type Options struct {
 	Links        bool   // the servers reach one another over links that can be broken
 	Accounts     int    // accounts beside the default one: see Account
 	Nkey         string // the public key that the only user has; without it, none has to say who they are
+	JWT          bool   // users have tokens that an operator's accounts have signed
+
+	operator *operator // with JWT
 }
 
 // binary builds nats-server and returns its path.
@@ -64,6 +68,13 @@ func Start(t testing.TB, options Options) *Cluster {
 	t.Helper()
 	const n = 3
 	c := &Cluster{t: t}
+	if options.JWT {
+		o, err := newOperator()
+		if err != nil {
+			t.Fatal(err)
+		}
+		options.operator, c.Credentials = &o, o.user
+	}
 	var clients, monitors, routes []string
 	for range n {
 		clients = append(clients, harness.FreeAddress(t))
