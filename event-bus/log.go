@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"miniblog/event-bus/api"
 	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/move"
 	"miniblog/event-bus/push"
 	"miniblog/internal/service"
 )
@@ -20,7 +22,12 @@ type openedLog struct {
 	local  *eventlog.Log   // what is read
 	owners push.Owners     // who of several copies delivers to which subscriber; nil: this one
 	roster *cluster.Roster // who takes part in the cluster; nil: there is none
+
+	kept func(context.Context) (map[string]push.Source, error)
 }
+
+// Kept implements move.Source.
+func (l *openedLog) Kept(ctx context.Context) (map[string]push.Source, error) { return l.kept(ctx) }
 
 // owner is an eventlog.Log, or the cluster.Log around one.
 type owner interface {
@@ -45,7 +52,8 @@ func logConfig(env *service.Env) cluster.Config {
 func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
 	if config.Servers == "" {
 		log, err := eventlog.Open(config.Dir, eventlog.Options{Logger: slog.Default()})
-		return &openedLog{owner: alone{log}, local: log}, err
+		kept := func(context.Context) (map[string]push.Source, error) { return push.InFolder(subscribersDir(config)) }
+		return &openedLog{owner: alone{log}, local: log, kept: kept}, err
 	}
 	log, err := cluster.Open(ctx, config)
 	if err != nil {
@@ -55,8 +63,12 @@ func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	return &openedLog{owner: log, local: log.Log, owners: log.Owners(thisCopy(), cluster.Lease), roster: roster}, nil
+	owners := log.Owners(thisCopy(), cluster.Lease)
+	return &openedLog{owner: log, local: log.Log, owners: owners, roster: roster, kept: owners.Kept}, nil
 }
+
+// subscribersDir is where a bus that is alone keeps its subscribers' cursors.
+func subscribersDir(config cluster.Config) string { return filepath.Join(config.Dir, move.Subscribers) }
 
 // mayServe says why the log in a folder must not be published to: what is added
 // to a copy outside of its cluster would part it from the others.

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"miniblog/event-bus/activity"
@@ -60,7 +59,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	}
 	recorder := activity.New(log.local, dir)
 	pusher, err := push.New(push.Config{
-		Log: log.local, Owners: log.owners, Dir: filepath.Join(dir, "subscribers"), Logger: slog.Default(), Activity: recorder, Publish: api.ReplyPublisher(log, recorder),
+		Log: log.local, Owners: log.owners, Dir: subscribersDir(config), Logger: slog.Default(), Activity: recorder, Publish: api.ReplyPublisher(log, recorder),
 	}, subscribers)
 	if err != nil {
 		log.Close()

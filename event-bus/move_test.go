@@ -48,6 +48,20 @@ func TestALogMovesIntoAClusterAndOutAgain(t *testing.T) {
 		t.Logf("%s took %v", command, time.Since(began).Round(time.Millisecond))
 	}
 
+	subscribers := map[string]string{ // what a bus that is alone keeps of each
+		"a.json":        fmt.Sprintf(`{"log":%q,"cursor":"%020d","lastDelivered":"%020[2]d"}`, logID(t, alone), half),
+		"b.json":        fmt.Sprintf(`{"log":%q,"cursor":"%020d","stopped":true}`, logID(t, alone), 7),
+		"b.dead.ndjson": `{"sequence":"00000000000000000003","id":"x","time":"2026-11-20T15:00:00Z","attempts":20,"reason":"503","status":503,"answer":"no","event":` + strings.Split(dumped(t, alone), "\n")[2] + "}\n",
+	}
+	if err := os.MkdirAll(filepath.Join(alone, "subscribers"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range subscribers {
+		if err := os.WriteFile(filepath.Join(alone, "subscribers", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	first := t.TempDir()
 	mustMove(first, "import", alone, fmt.Sprintf("to event %d; 0 events were there before", half))
 	fillQuietly(t, alone, *movedEvents-half) // as if the import had been interrupted here
@@ -95,6 +109,12 @@ func TestALogMovesIntoAClusterAndOutAgain(t *testing.T) {
 		mustMove(t.TempDir(), "export", back, fmt.Sprintf("to event %d", *movedEvents+1))
 		if logID(t, back) != logID(t, alone) || !strings.HasPrefix(dumped(t, back), want) {
 			t.Error("it is another log")
+		}
+		for name, want := range subscribers {
+			got, err := os.ReadFile(filepath.Join(back, "subscribers", name))
+			if err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
+				t.Errorf("subscribers/%s was %s, and is now %s, %v", name, want, got, err)
+			}
 		}
 		b := startBusOn(t, back, "ADDR", address)
 		b.publish(t, `{"type":"T","id":"in the cluster"}`) // stored already

@@ -296,3 +296,30 @@ func (t *tenure) PutAside(string) error {
 	}
 	return nil
 }
+
+// Kept returns what is kept of each subscriber, to be read while ctx lasts,
+// whoever its owner is.
+func (o *Owners) Kept(ctx context.Context) (map[string]push.Source, error) {
+	kv, err := o.bucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := kv.Watch(ctx, ownerKey("*"))
+	if err != nil {
+		return nil, err
+	}
+	defer watcher.Stop()
+	kept := map[string]push.Source{}
+	for entry := range watcher.Updates() {
+		if entry == nil {
+			return kept, nil
+		}
+		name := strings.TrimPrefix(entry.Key(), ownerKey(""))
+		t := &tenure{owners: o, kv: kv, subscriber: name, over: ctx}
+		if err := json.Unmarshal(entry.Value(), &t.record); err != nil {
+			return nil, fmt.Errorf("the record %s cannot be read: %w", entry.Key(), err)
+		}
+		kept[name] = t
+	}
+	return nil, fmt.Errorf("reading who owns the subscribers: %w", context.Cause(ctx))
+}

@@ -1,8 +1,8 @@
 // Package move takes the log of one machine into a cluster, and out again.
 //
 // Its law: the log arrives with the same lines at the same places and under the
-// same id, what it comes from is left as it is, and no part of an export can be
-// taken for the whole.
+// same id, and its subscribers go on where they were; what it comes from is left as
+// it is, and no part of an export can be taken for the whole.
 package move
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/push"
 	"miniblog/internal/disk"
 	"miniblog/internal/event"
 )
@@ -63,11 +64,48 @@ func Import(ctx context.Context, config cluster.Config, dir string, out io.Write
 			return err
 		}
 	}
+	if err := importSubscribers(ctx, to, from, dir); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "The stream has the log %s to event %d; %d events were there before.\n", to.ID(), to.Last(), there)
 	return nil
 }
 
-// Log is what an export reads: the log of one machine, or a copy of a cluster's.
+// Subscribers is the folder of a log in which a bus that is alone keeps cursors
+// and dead letters.
+const Subscribers = "subscribers"
+
+// importSubscribers puts the cursors and dead letters of the log in dir beside the
+// stream. It gives up when a bus of the cluster delivers already.
+func importSubscribers(ctx context.Context, to *cluster.Log, from *eventlog.Log, dir string) error {
+	kept, err := push.InFolder(filepath.Join(dir, Subscribers))
+	if err != nil {
+		return err
+	}
+	owners := to.Owners("event-bus import", cluster.Lease)
+	for name, source := range kept {
+		soon, cancel := context.WithTimeout(ctx, 4*cluster.Lease)
+		tenure, err := owners.Own(soon, name, func(context.Context, []byte) []byte { return nil })
+		cancel()
+		if err != nil {
+			return fmt.Errorf("the cursor of subscriber %s: a bus delivers already: %w", name, err)
+		}
+		err = push.Carry(source, tenure.Store, from.Reader, from.Last())
+		tenure.End()
+		if err != nil {
+			return fmt.Errorf("the cursor of subscriber %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Source is what an export reads: a log and its subscribers.
+type Source interface {
+	Log
+	Kept(context.Context) (map[string]push.Source, error) // of each subscriber
+}
+
+// Log is the log of one machine, or a copy of a cluster's.
 type Log interface {
 	ID() string
 	Last() event.Sequence
@@ -77,7 +115,7 @@ type Log interface {
 
 // Export writes a log to its end to the folder dir, which must not be there, as
 // the log of one machine. It says on out what it did.
-func Export(ctx context.Context, from Log, dir string, out io.Writer) error {
+func Export(ctx context.Context, from Source, dir string, out io.Writer) error {
 	if _, err := os.Stat(dir); err == nil {
 		return fmt.Errorf("%s is there already; name a folder that is not", dir)
 	}
@@ -95,6 +133,9 @@ func Export(ctx context.Context, from Log, dir string, out io.Writer) error {
 	if err := write(ctx, from, last, part); err != nil {
 		return err
 	}
+	if err := exportSubscribers(ctx, from, last, filepath.Join(part, Subscribers)); err != nil {
+		return err
+	}
 	if err := os.Rename(part, dir); err != nil {
 		return err
 	}
@@ -103,6 +144,21 @@ func Export(ctx context.Context, from Log, dir string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "%s has the log %s to event %d.\n", dir, from.ID(), last)
 	return nil
+}
+
+// exportSubscribers writes the cursors and dead letters of a log up to an event to
+// the folder dir.
+func exportSubscribers(ctx context.Context, from Source, last event.Sequence, dir string) error {
+	kept, err := from.Kept(ctx)
+	if err == nil && len(kept) > 0 {
+		err = disk.MakeDir(dir)
+	}
+	for name, source := range kept {
+		if err == nil {
+			err = push.Carry(source, push.NewFolder(dir, name), from.Reader, last)
+		}
+	}
+	return err
 }
 
 // write writes a log up to an event to the empty folder dir.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 )
 
@@ -199,17 +198,17 @@ func (d *dispatcher) noLetter(del *delivery) {
 func (d *dispatcher) letter(q event.Sequence) (DeadLetter, error) {
 	letter, err := d.store.Letter(q)
 	if err == nil {
-		err = complete(d.config.Log, &letter)
+		err = complete(d.config.Log.Reader, &letter)
 	}
 	return letter, err
 }
 
 // complete reads the event of a dead letter from the log, if it is not there.
-func complete(log *eventlog.Log, letter *DeadLetter) error {
+func complete(read readFunc, letter *DeadLetter) error {
 	if letter.Event != nil {
 		return nil
 	}
-	line, err := lineAt(log, letter.Sequence)
+	line, err := lineAt(read, letter.Sequence)
 	letter.Event = line
 	return err
 }

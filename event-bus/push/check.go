@@ -42,7 +42,7 @@ func (d *dispatcher) lastDelivered() *delivery {
 	if sequence == 0 {
 		return nil
 	}
-	if text, err := lineAt(d.config.Log, sequence); err == nil {
+	if text, err := lineAt(d.config.Log.Reader, sequence); err == nil {
 		if line, ok := event.ReadLine(text); ok && d.sub.wants(string(line.Type())) {
 			return &delivery{sequence: line.Sequence(), id: string(line.ID()), line: text, check: true}
 		}
@@ -51,9 +51,12 @@ func (d *dispatcher) lastDelivered() *delivery {
 	return nil
 }
 
+// readFunc begins to read a log after an event: its method Reader.
+type readFunc func(after event.Sequence) *eventlog.Reader
+
 // lineAt returns the line of the log with a sequence.
-func lineAt(log *eventlog.Log, q event.Sequence) ([]byte, error) {
-	reader := log.Reader(q - 1)
+func lineAt(read readFunc, q event.Sequence) ([]byte, error) {
+	reader := read(q - 1)
 	defer reader.Close()
 	b, err := reader.Next()
 	if err != nil {

@@ -182,7 +182,7 @@ func (p *Pusher) askOnce(ctx context.Context, s *seat, q question) (answer, erro
 		case <-ctx.Done():
 			return a, ctx.Err()
 		}
-		if err := complete(p.config.Log, &a.Letters[i]); err != nil {
+		if err := complete(p.config.Log.Reader, &a.Letters[i]); err != nil {
 			return a, err
 		}
 	}

@@ -40,7 +40,7 @@ var ours = map[string][]string{
 	// The log has one owner. The bus is nobody's client.
 	"event-bus/eventlog": {"internal/disk", "internal/event"},
 	"event-bus/cluster":  {"event-bus/eventlog", "event-bus/push", "internal/disk", "internal/event"},
-	"event-bus/move":     {"event-bus/cluster", "event-bus/eventlog", "internal/disk", "internal/event"},
+	"event-bus/move":     {"event-bus/cluster", "event-bus/eventlog", "event-bus/push", "internal/disk", "internal/event"},
 	"event-bus/activity": {"event-bus/eventlog", "internal/disk", "internal/event", "internal/web", "internal/wire"},
 	"event-bus/metrics":  {"event-bus/activity", "event-bus/eventlog", "event-bus/push", "internal/disk"},
 	"event-bus/push":     {"event-bus/activity", "event-bus/eventlog", "internal/disk", "internal/event", "internal/trace", "internal/wire"},
