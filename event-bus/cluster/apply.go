@@ -46,9 +46,7 @@ func (l *Log) consume(ctx context.Context) error {
 	if id != l.ID() {
 		return stopf("the stream %s is now the log %s, and this is a copy of %s", streamName, id, l.ID())
 	}
-	consumer, err := l.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.current.Message + 1, MaxResetAttempts: 1,
-	})
+	consumer, err := l.newConsumer(ctx, l.current.Message+1)
 	if err != nil {
 		return err
 	}
@@ -63,8 +61,11 @@ func (l *Log) consume(ctx context.Context) error {
 	messages := make(chan jetstream.Msg, aheadMessages)
 	lost := make(chan error, 1)
 	go func() { // ends with ctx or the consumer
-		for {
+		for delivered := uint64(1); ; delivered++ {
 			m, err := incoming.Next(jetstream.NextContext(ctx))
+			if err == nil {
+				err = isDelivery(m, delivered)
+			}
 			if err != nil {
 				incoming.Stop()
 				lost <- err
@@ -111,6 +112,31 @@ func (l *Log) consume(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// consumerKept is how long the servers keep a consumer that nobody reads.
+const consumerKept = 30 * time.Second
+
+// newConsumer makes a consumer of what the stream has from a message on. It is
+// NATS's ordered consumer, but one that never replaces itself: that waits for 10 s
+// for an answer, which in an election does not come.
+func (l *Log) newConsumer(ctx context.Context, first uint64) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptWithin)
+	defer cancel()
+	return l.js.CreateConsumer(ctx, streamName, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first, AckPolicy: jetstream.AckNonePolicy,
+		Replicas: 1, MemoryStorage: true, InactiveThreshold: consumerKept,
+	})
+}
+
+// isDelivery returns an error if m is not the consumer's nth: others were lost on
+// their way here, and the stream has them still.
+func isDelivery(m jetstream.Msg, n uint64) error {
+	meta, err := m.Metadata()
+	if err == nil && meta.Sequence.Consumer != n {
+		err = fmt.Errorf("delivery %d came where %d should be", meta.Sequence.Consumer, n)
+	}
+	return err
 }
 
 func placeOf(m jetstream.Msg) uint64 {
