@@ -52,11 +52,15 @@ type Log struct {
 	nonces        nonces
 	stop          context.CancelFunc
 	done          sync.WaitGroup
-	wake          chan struct{} // tells the senders that somebody waits
+	wake          chan struct{} // tells the sender that wanted requests wait; holds one
+	full          chan struct{} // tells it that a message is full; holds one
 	seen          atomic.Uint64 // the newest message that was applied
 
 	mu      sync.Mutex
 	waiting []*request
+	size    int               // of those that wait, in bytes
+	wanted  int               // how many must wait before the sender is woken
+	pace    eventlog.Pace     // of messages
 	pending map[string]*group // sent and not yet answered, by nonce
 	current applied           // owned by the apply loop; under mu for the saver
 	failed  error             // why this copy has stopped
@@ -81,7 +85,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", config.Servers, err)
 	}
-	l := &Log{config: config, conn: conn, nonces: newNonces(), wake: make(chan struct{}, senders), pending: map[string]*group{}, comparison: comparison{witnesses: map[string]witness{}}}
+	l := &Log{config: config, conn: conn, nonces: newNonces(), wake: make(chan struct{}, 1), full: make(chan struct{}, 1), wanted: 1, pending: map[string]*group{}, comparison: comparison{witnesses: map[string]witness{}}}
 	if l.js, err = jetstream.New(conn, jetstream.WithDefaultTimeout(attemptWithin)); err == nil {
 		err = l.open(ctx)
 	}
@@ -93,9 +97,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		return nil, err
 	}
 	ctx, l.stop = context.WithCancel(context.Background())
-	for range senders {
-		l.done.Go(func() { l.send(ctx) })
-	}
+	l.done.Go(func() { l.send(ctx) })
 	l.done.Go(func() { l.follow(ctx) })
 	l.done.Go(func() { l.save(ctx) })
 	l.done.Go(func() { l.state(ctx) })

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -125,6 +124,7 @@ func mustBeEqual(t testing.TB, n int, copies ...*cluster.Log) string {
 }
 
 func TestCopiesOnThreeServers(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	servers := natstest.Start(t, natstest.Options{})
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	copies := make([]*cluster.Log, 3)
@@ -199,6 +199,38 @@ func TestCopiesOnThreeServers(t *testing.T) {
 		}
 		mustBeEqual(t, store(ids), copies...)
 	})
+	t.Run("publishers share messages", func(t *testing.T) {
+		messages := func() (n int) {
+			waitFor(t, "a server says how many messages it has", func() bool {
+				var jsz struct {
+					Messages *int `json:"messages"`
+				}
+				if err := servers.Servers[0].Get("/jsz", &jsz); err != nil || jsz.Messages == nil {
+					return false
+				}
+				n = *jsz.Messages
+				return true
+			})
+			return n
+		}
+		const publishers, each = 30, 20
+		before := messages()
+		var publishing sync.WaitGroup
+		for p := range publishers {
+			publishing.Go(func() {
+				for i := range each {
+					mustStore(t, copies[p%len(copies)], []event.Line{line(t, fmt.Sprintf("shared-%d-%d", p, i), "")})
+				}
+			})
+		}
+		publishing.Wait()
+		mustBeEqual(t, store(publishers*each), copies...)
+		took := messages() - before
+		t.Logf("%d events of %d publishers at three copies were %d messages", publishers*each, publishers, took)
+		if took > publishers*each/3 {
+			t.Errorf("%d events of %d publishers were %d messages", publishers*each, publishers, took)
+		}
+	})
 	t.Run("a batch larger than a message is stored as one, between others", func(t *testing.T) {
 		random := make([]byte, 250<<10)
 		var publishing sync.WaitGroup
@@ -215,7 +247,7 @@ func TestCopiesOnThreeServers(t *testing.T) {
 			}
 		})
 		var batch []event.Line
-		for i := range 20 {
+		for i := range 6 {
 			rand.Read(random)
 			batch = append(batch, line(t, fmt.Sprintf("large-%d", i), hex.EncodeToString(random)))
 		}
@@ -227,7 +259,7 @@ func TestCopiesOnThreeServers(t *testing.T) {
 				t.Fatalf("its events are not contiguous: %v", positions)
 			}
 		}
-		mustBeEqual(t, store(20+others), copies...)
+		mustBeEqual(t, store(6+others), copies...)
 	})
 	t.Run("a copy that comes back goes on, one that lost its disk and a late one read all", func(t *testing.T) {
 		closeLog(t, copies[1])
@@ -327,42 +359,4 @@ func waitFor(t testing.TB, what string, done func() bool) {
 			t.Fatalf("waited for a minute: %s", what)
 		}
 	}
-}
-
-func TestServersThatDoNotSyncAreRefused(t *testing.T) {
-	servers := natstest.Start(t, natstest.Options{SyncInterval: `"2m"`})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	l, err := cluster.Open(ctx, cluster.Config{Servers: servers.URL(), Dir: t.TempDir(), Logger: quiet})
-	if err == nil {
-		l.Close()
-	}
-	if err == nil || !strings.Contains(err.Error(), "sync_interval: always") {
-		t.Errorf("opening on servers that sync every two minutes: %v", err)
-	}
-}
-
-func TestAFullStreamRefusesAndGoesOnAnswering(t *testing.T) {
-	servers := natstest.Start(t, natstest.Options{MaxStore: "8MB"})
-	l := open(t, servers, t.TempDir())
-	defer closeLog(t, l)
-	random := make([]byte, 200<<10)
-	stored := 0
-	for {
-		rand.Read(random)
-		_, err := l.Append(t.Context(), []event.Line{line(t, fmt.Sprintf("large-%d", stored), hex.EncodeToString(random))})
-		if errors.Is(err, eventlog.ErrFull) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if stored++; stored > 100 {
-			t.Fatal("20 MB went into 8 MB")
-		}
-	}
-	if stored == 0 {
-		t.Error("nothing was stored before the stream was full")
-	}
-	mustBeEqual(t, stored, l)
 }

@@ -43,6 +43,7 @@ func rot(t *testing.T, dir string) {
 }
 
 func TestACopyThatDiffersFromMostStopsAndTheOthersGoOn(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	servers := natstest.Start(t, natstest.Options{})
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	var copies []*cluster.Log
@@ -87,6 +88,7 @@ func TestACopyThatDiffersFromMostStopsAndTheOthersGoOn(t *testing.T) {
 }
 
 func TestTwoCopiesThatDifferBothStop(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	servers := natstest.Start(t, natstest.Options{})
 	dir := t.TempDir()
 	rotten, good := openComparing(t, servers, dir), openComparing(t, servers, t.TempDir())

@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	// senders is how many messages of one copy are on their way to the stream at
-	// once. What comes meanwhile waits, and goes as one message.
-	senders = 2
 	// groupBytes is how many bytes of lines a message takes, at least one request.
 	groupBytes = 768 << 10
 	// answerWithin is how long Append waits for the stream.
@@ -95,10 +92,14 @@ func (l *Log) enqueue(ctx context.Context, lines []event.Line, within time.Durat
 		return nil, err
 	}
 	l.waiting = append(l.waiting, r)
+	l.size += r.size
+	enough, full := len(l.waiting) >= l.wanted, l.size >= groupBytes
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	if enough {
+		signal(l.wake)
+	}
+	if full {
+		signal(l.full)
 	}
 	timeout := time.NewTimer(within)
 	defer timeout.Stop()
@@ -167,21 +168,6 @@ func (g *group) finish(err error) {
 	}
 }
 
-// send takes what waits and sends it, one message after the other.
-func (l *Log) send(ctx context.Context) {
-	for {
-		if requests := l.take(); len(requests) > 0 {
-			l.publish(ctx, requests)
-			continue
-		}
-		select {
-		case <-l.wake:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // take returns the requests that go as one message.
 func (l *Log) take() []*request {
 	l.mu.Lock()
@@ -196,30 +182,34 @@ func (l *Log) take() []*request {
 	}
 	requests := slices.Clone(l.waiting[:n])
 	l.waiting = slices.Delete(l.waiting, 0, n)
-	if len(l.waiting) > 0 {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	l.wanted, l.size = 1, 0
+	for _, r := range l.waiting {
+		l.size += r.size
 	}
 	return requests
 }
 
+// signal sends to a channel that holds one, if it does not hold it yet.
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
 // publish sends a group until the stream has it or nobody waits for it any
-// longer. It does not wait until this copy has applied it: the next message can
-// be on its way.
-func (l *Log) publish(ctx context.Context, requests []*request) {
-	g := &group{nonce: l.nonces.next(), requests: requests, settled: make(chan struct{})}
+// longer. It does not wait until this copy has applied it.
+func (l *Log) publish(ctx context.Context, g *group) {
 	l.mu.Lock()
 	before, point, failed := l.current.Message, l.newestPointLocked(), l.failed
 	l.pending[g.nonce] = g
 	l.mu.Unlock()
-	messages, err := encode(g.nonce, requests, l.name, point)
+	messages, err := encode(g.nonce, g.requests, l.name, point)
 	if err = errors.Join(failed, err); err != nil {
 		l.finish(g, err)
 		return
 	}
-	ctx, cancel := context.WithDeadline(ctx, requests[len(requests)-1].deadline)
+	ctx, cancel := context.WithDeadline(ctx, g.requests[len(g.requests)-1].deadline)
 	stored, err := l.sendUntilStored(ctx, g, messages)
 	if err == nil && stored <= before {
 		err = stopf("the stream %s gave place %d to a new message, and this copy has applied %d: the stream was replaced by an older one", streamName, stored, before)

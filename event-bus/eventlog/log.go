@@ -51,7 +51,7 @@ type Log struct {
 	options Options
 	unlock  func() error
 	ids     ids // the writer's
-	pace    pace
+	pace    Pace
 	opened  time.Time
 
 	wake   chan struct{} // tells the writer that wanted requests wait; holds one

@@ -91,7 +91,7 @@ func TestPublishersWhoComeBackAreWaitedFor(t *testing.T) {
 // Those who wait never lose more by it than the others gain.
 func TestWaitIsNeverLongerThanItIsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace{sync: syncTakes}
+		p := Pace{round: syncTakes}
 		for _, c := range []struct {
 			group, waiting, n int
 			want              time.Duration
@@ -104,13 +104,13 @@ func TestWaitIsNeverLongerThanItIsWorth(t *testing.T) {
 			{90, 10, 99, syncTakes / 99}, // all for one
 			{90, 10, 100, 0},             // all are there
 		} {
-			p.answered(c.group, c.waiting)
-			if got := p.worth(c.n); got != c.want {
+			p.Answered(c.group, c.waiting)
+			if got := p.Worth(c.n); got != c.want {
 				t.Errorf("%d wait, %d were served and %d waited: it is worth %v, want %v", c.n, c.group, c.waiting, got, c.want)
 			}
 		}
 		time.Sleep(syncTakes / 2)
-		if got := p.worth(1); got > 0 {
+		if got := p.Worth(1); got > 0 {
 			t.Errorf("half a sync after the answer it is worth another %v", got)
 		}
 	})

@@ -98,7 +98,7 @@ func (l *Log) write(ctx context.Context) {
 		}
 		err := l.commit(group)
 		l.mu.Lock()
-		l.pace.answered(len(group), len(l.waiting))
+		l.pace.Answered(len(group), len(l.waiting))
 		l.mu.Unlock()
 		for _, r := range group {
 			r.err = err
@@ -290,7 +290,7 @@ func (l *Log) store(drafts []*draft) error {
 		begun := time.Now()
 		err = active.file.Sync()
 		took := time.Since(begun)
-		l.pace.synced(took)
+		l.pace.Took(took)
 		syncSeconds.Observe(took.Seconds())
 	}
 	if err != nil {
