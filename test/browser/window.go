@@ -13,7 +13,10 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/memory"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -199,6 +202,33 @@ func (w *Window) Screenshot(name string) []byte {
 		}
 	}
 	return image
+}
+
+// Usage is what a page holds.
+type Usage struct {
+	Heap  float64 // bytes of JavaScript
+	Nodes int64   // of documents
+}
+
+// Usage returns what the page holds, once its garbage is collected.
+func (w *Window) Usage() (u Usage) {
+	w.t.Helper()
+	w.do("asking what the page holds", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		if _, err := cdp.Call(ctx, t, heapprofiler.CollectGarbage, cdp.Empty{}); err != nil {
+			return err
+		}
+		heap, err := cdp.Call(ctx, t, runtime.GetHeapUsage, cdp.Empty{})
+		if err != nil {
+			return err
+		}
+		counters, err := cdp.Call(ctx, t, memory.GetDOMCounters, cdp.Empty{})
+		if err != nil {
+			return err
+		}
+		u = Usage{heap.UsedSize, counters.Nodes}
+		return nil
+	}))
+	return u
 }
 
 // Expect allows messages in the console that match a regular expression.
