@@ -115,6 +115,7 @@ func TestSameKeyIsTheSameComment(t *testing.T) {
 }
 
 func TestUnknownPost(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	s := start(t, b.URL).AwaitReady()
 	t.Run("is a 404", func(t *testing.T) {
@@ -140,6 +141,7 @@ func TestUnknownPost(t *testing.T) {
 }
 
 func TestAbsentBusIsA503(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	b.Add(postCreated("p"))
 	s := start(t, b.URL).AwaitReady()
@@ -156,6 +158,7 @@ func TestAbsentBusIsA503(t *testing.T) {
 }
 
 func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	b.Add(postCreated("p"), postCreated("__proto__"), postCreated("../x"),
 		commentEvent(event.CommentCreated, "other", "__proto__", "x", event.Pending))

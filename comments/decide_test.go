@@ -25,6 +25,7 @@ func TestTextIsWithheldUntilApproved(t *testing.T) {
 }
 
 func TestDecisionIsPublishedOnce(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	s := start(t, b.URL).AwaitReady()
 	moderated := commentEvent(event.CommentModerated, "a", "p", "Good", event.Approved)
@@ -65,6 +66,7 @@ func TestDecisionIsPublishedOnce(t *testing.T) {
 // TestCommentIsDecidedOnce: whatever is delivered again or decided again, the
 // first decision in the log stays.
 func TestCommentIsDecidedOnce(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	first := commentEvent(event.CommentModerated, "a", "p", "Good", event.Approved)
 	again := commentEvent(event.CommentModerated, "a", "p", "Good", event.Rejected)

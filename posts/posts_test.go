@@ -137,6 +137,7 @@ func TestSameKeyIsTheSamePost(t *testing.T) {
 }
 
 func TestAbsentBusIsA503AndTheKeyMakesOnePost(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	s := start(t, b.URL).AwaitReady()
 	b.Stop()
@@ -198,6 +199,7 @@ func TestStrangeIDsAreTakenAsTheyAre(t *testing.T) {
 }
 
 func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	s := start(t, b.URL).AwaitReady()
 	create(t, s, "There")

@@ -119,6 +119,7 @@ func TestLoadingAndFollowingLeaveNoGap(t *testing.T) {
 }
 
 func TestFollowerThatCannotResumeLoadsAgain(t *testing.T) {
+	t.Parallel() // it waits
 	t.Run("its sequence is from before this process", func(t *testing.T) {
 		b, dir := bustest.New(t), t.TempDir()
 		b.Add(postCreated("p"), postCreated("q"))

@@ -224,6 +224,7 @@ func TestNothingOfARolledBackTransactionIsRemembered(t *testing.T) {
 }
 
 func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t)
 	b.Add(postCreated("p"))
 	s := start(t, b)

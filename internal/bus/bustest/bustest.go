@@ -145,13 +145,15 @@ func (b *Bus) Restart(t testing.TB) {
 // Become makes the bus another one, simple or not, with a new log of events.
 func (b *Bus) Become(simple bool, events ...event.Event) {
 	b.t.Helper()
-	if simple { // before the log is another one, which nobody may see then
-		b.setSimple(&simpleBus{})
+	if simple { // at once, whole: a reader asks it once in ten seconds
+		array := &simpleBus{}
+		array.store(events...)
+		b.setSimple(array)
+		b.open("")
+		return
 	}
 	b.open("")
-	if !simple {
-		b.setSimple(nil)
-	}
+	b.setSimple(nil)
 	b.Add(events...)
 }
 
