@@ -28,7 +28,7 @@ type follower struct {
 	p         *Projection
 	target    *event.Sequence // to reach before being ready; nil before the first answer
 	fetchOnly bool            // this bus cannot be followed
-	seen      int             // events of a simpler bus's array that were applied
+	seen      int             // events of a simple bus's array that were applied (simple.go)
 	trouble   string          // what was last reported, "" when all is well
 	since     time.Time       // when things stopped going well
 }
@@ -59,7 +59,7 @@ func (p *Projection) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		fetch, end := context.WithCancel(ctx)
 		p.fetching.Store(&end)
-		trouble, err := f.step(fetch)
+		err := f.step(fetch)
 		startOver := fetch.Err() != nil && (err == nil || errors.Is(err, context.Canceled))
 		end()
 		switch {
@@ -70,7 +70,7 @@ func (p *Projection) Run(ctx context.Context) error {
 			pause.Reset()
 		default:
 			f.fetchOnly = false // it may be another bus that comes back
-			f.report(trouble, err)
+			f.report(err)
 			pause.Wait(ctx)
 		}
 	}
@@ -100,7 +100,24 @@ const (
 	diskTrouble = "events cannot be applied; trying again until they can"
 )
 
-func (f *follower) report(trouble string, err error) {
+// busError is an error of the bus, or on the way there. Any other is this machine's.
+type busError struct{ error }
+
+// Unwrap returns the error itself.
+func (e busError) Unwrap() error { return e.error }
+
+func ofBus(err error) error {
+	if err != nil {
+		err = busError{err}
+	}
+	return err
+}
+
+func (f *follower) report(err error) {
+	trouble := diskTrouble
+	if _, ok := errors.AsType[busError](err); ok {
+		trouble = busTrouble
+	}
 	f.p.setFollowing(false)
 	if f.since.IsZero() {
 		f.since = time.Now()
@@ -126,13 +143,13 @@ func (f *follower) recovered() {
 }
 
 // step brings the projection to the end of the log and follows it from there.
-func (f *follower) step(ctx context.Context) (trouble string, err error) {
+func (f *follower) step(ctx context.Context) error {
 	if err := f.mend(); err != nil {
-		return diskTrouble, err
+		return err
 	}
-	trouble, end, err := f.fetch(ctx)
+	end, err := f.fetch(ctx)
 	if err != nil || !end || f.fetchOnly {
-		return trouble, err
+		return err
 	}
 	f.recovered()
 	return f.follow(ctx)
@@ -151,7 +168,7 @@ func (f *follower) mend() error {
 
 // fetch fetches and applies one page. end tells whether it reached the end of the
 // log, as that was then.
-func (f *follower) fetch(ctx context.Context) (trouble string, end bool, err error) {
+func (f *follower) fetch(ctx context.Context) (end bool, err error) {
 	var wait time.Duration
 	if f.fetchOnly && f.p.following.Load() {
 		wait = fetchWait
@@ -159,32 +176,30 @@ func (f *follower) fetch(ctx context.Context) (trouble string, end bool, err err
 	_, from := f.p.position()
 	page, err := f.p.config.Bus.Fetch(ctx, from, wait)
 	if err != nil {
-		trouble, err = f.refused(err)
-		return trouble, false, err
+		return false, f.refused(err)
 	}
 	defer page.Close()
 	if page.Log == "" {
-		trouble, err = f.stepSimple(ctx, page)
-		return trouble, false, err
+		return false, f.stepSimple(ctx, page)
 	}
 	if fits, err := f.fits(page.Log, page.Last); !fits {
-		return diskTrouble, false, err
+		return false, err
 	}
 	if err := f.prepare(page.Last); err != nil {
-		return diskTrouble, false, err
+		return false, err
 	}
 	next, stop := iter.Pull2(page.Events())
 	defer stop()
 	for more := true; more; {
-		if more, trouble, err = f.apply(next, page.Log); err != nil {
-			return trouble, false, err
+		if more, err = f.apply(next, page.Log); err != nil {
+			return false, err
 		}
 		if err := f.checkReady(); err != nil {
-			return diskTrouble, false, err
+			return false, err
 		}
 	}
 	_, at := f.p.position()
-	return trouble, at.Sequence >= page.Last, nil
+	return at.Sequence >= page.Last, nil
 }
 
 // prepare has an empty database built beside, if there is much to apply.
@@ -198,20 +213,20 @@ func (f *follower) prepare(last event.Sequence) error {
 }
 
 // follow applies what the bus sends, until it has to be fetched again.
-func (f *follower) follow(ctx context.Context) (trouble string, err error) {
+func (f *follower) follow(ctx context.Context) error {
 	_, from := f.p.position()
 	stream, err := f.p.config.Bus.Follow(ctx, from, f.p.config.Types)
 	if errors.Is(err, bus.ErrNoFollow) {
 		f.fetchOnly = true
 		f.p.heard.Store(unasked)
-		return "", nil
+		return nil
 	}
 	if err != nil {
 		return f.refused(err)
 	}
 	defer stream.Close()
 	if fits, err := f.fits(stream.Log, stream.Last); !fits {
-		return diskTrouble, err
+		return err
 	}
 	for saved := time.Now(); ; {
 		events, to, err := stream.Next()
@@ -220,36 +235,36 @@ func (f *follower) follow(ctx context.Context) (trouble string, err error) {
 			case <-time.After(endPause):
 			case <-ctx.Done():
 			}
-			return "", nil
+			return nil
 		}
 		if err != nil {
-			return busTrouble, err
+			return ofBus(err)
 		}
 		if err := f.applyFollowed(stream.Log, from, events, to); err != nil {
-			return diskTrouble, err
+			return err
 		}
 		f.p.hear(len(events) == 0)
 		from = to
 		if time.Since(saved) > saveEvery {
 			saved = time.Now()
 			if err := f.p.save(); err != nil {
-				return diskTrouble, err
+				return err
 			}
 		}
 	}
 }
 
-// refused returns the trouble that an error of the bus means. Where the bus holds
-// another history, the database is dropped, and that is none.
-func (f *follower) refused(err error) (trouble string, _ error) {
+// refused deals with an error of the bus. Where that holds another history, the
+// database is built again.
+func (f *follower) refused(err error) error {
 	if errors.Is(err, bus.ErrOtherHistory) {
-		return diskTrouble, f.rebuild(err, true)
+		return f.rebuild(err, true)
 	}
-	return busTrouble, err
+	return ofBus(err)
 }
 
 // fits tells whether the data can be from a log that ends at last. If not, it is
-// dropped.
+// built again.
 func (f *follower) fits(log string, last event.Sequence) (bool, error) {
 	var why error
 	switch known, at := f.p.position(); {
@@ -286,28 +301,22 @@ func (f *follower) checkReady() error {
 // nextSlice returns the next events, as iter.Pull2 has it. It may wait.
 type nextSlice func() (events []event.Event, err error, more bool)
 
-// apply applies slices in one transaction until there are no more or enough. If
-// a slice cannot be fetched, those before it are committed nevertheless. The
-// checkpoint moves in log, except for a bus without one. trouble is what an
-// error means.
-func (f *follower) apply(next nextSlice, log string) (more bool, trouble string, err error) {
+// apply applies slices of log in one transaction until there are no more or enough.
+// If a slice cannot be fetched, those before it are committed nevertheless.
+func (f *follower) apply(next nextSlice, log string) (more bool, err error) {
 	events, fetchErr, more := next()
 	if !more || fetchErr != nil {
-		return false, busTrouble, fetchErr
+		return false, ofBus(fetchErr)
 	}
 	p := f.p
 	p.write.Lock()
 	defer p.write.Unlock()
 	s := p.writes()
 	if s == nil {
-		return false, diskTrouble, errNoStore
+		return false, errNoStore
 	}
 	to := s.applied
 	pass := func() error {
-		if log == simpleLog {
-			to = bus.Checkpoint{}
-			return nil
-		}
 		if first := events[0].Sequence; first != to.Sequence+1 { // the database was dropped since they were asked for
 			return fmt.Errorf("event %d was fetched, but %d comes next", first, to.Sequence+1)
 		}
@@ -317,13 +326,13 @@ func (f *follower) apply(next nextSlice, log string) (more bool, trouble string,
 	}
 	for more && fetchErr == nil && !p.concerned(events) {
 		if err := pass(); err != nil {
-			return false, diskTrouble, err
+			return false, err
 		}
 		events, fetchErr, more = next()
 	}
 	if !more || fetchErr != nil {
 		p.pass(log, to)
-		return more, busTrouble, fetchErr
+		return more, ofBus(fetchErr)
 	}
 	var traced *trace.Batch
 	if p.ready.Load() { // history was traced when it was news
@@ -346,9 +355,9 @@ func (f *follower) apply(next nextSlice, log string) (more bool, trouble string,
 	})
 	traced.End(err)
 	if err != nil {
-		return false, diskTrouble, err
+		return false, err
 	}
-	return more, busTrouble, fetchErr
+	return more, ofBus(fetchErr)
 }
 
 // applyFollowed applies events that came after from, and moves to where the bus

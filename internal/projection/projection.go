@@ -189,21 +189,6 @@ func (p *Projection) Ready() error {
 	return fmt.Errorf("catching up with the log: event %d was applied", p.Checkpoint())
 }
 
-// ApplyNow applies an event that was pushed or sent by hand. One with a
-// sequence comes by fetch as well, and is left to that unless the bus has no
-// log. The checkpoint does not move.
-func (p *Projection) ApplyNow(e event.Event) error {
-	p.write.Lock()
-	defer p.write.Unlock()
-	if s := p.writes(); e.Sequence > 0 && s != nil && s.log != simpleLog {
-		return nil
-	}
-	e.Sequence = 0
-	return p.commit("", func(tx *Tx) (bus.Checkpoint, error) {
-		return bus.Checkpoint{}, p.config.Apply(tx, []event.Event{e})
-	})
-}
-
 // Await waits until the database holds what e says: with a sequence, until it
 // was fetched and applied; without one, or from a bus without a log, e is
 // applied at once. reached is false if that took longer than limit.

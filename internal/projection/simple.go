@@ -2,7 +2,6 @@ package projection
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"time"
 
@@ -10,8 +9,24 @@ import (
 	"miniblog/internal/event"
 )
 
-// This file is for a bus that is simpler than ours, as the course's is: it keeps
-// an array in memory and no log, and pushes each event once.
+// This file is for what does not come by the log: events that are sent by hand, and
+// all those of a bus that is simpler than ours, as the course's is. That one keeps an
+// array in memory and no log, and pushes each event once.
+
+// ApplyNow applies an event that was pushed or sent by hand. One with a
+// sequence comes by fetch as well, and is left to that unless the bus has no
+// log. The checkpoint does not move.
+func (p *Projection) ApplyNow(e event.Event) error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	if s := p.writes(); e.Sequence > 0 && s != nil && s.log != simpleLog {
+		return nil
+	}
+	e.Sequence = 0
+	return p.commit("", func(tx *Tx) (bus.Checkpoint, error) {
+		return bus.Checkpoint{}, p.config.Apply(tx, []event.Event{e})
+	})
+}
 
 // simpleLog stands for the log of a bus that has none. No real log has this id.
 const simpleLog = "-"
@@ -37,33 +52,28 @@ func (p *Projection) simple() bool {
 // waits: pushes bring the rest, and asking again notices a bus that was
 // restarted or replaced. Data that is from a log stays, marked as of none, so
 // that the next log replaces it.
-func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble string, err error) {
-	next, stop := iter.Pull2(page.Events())
-	defer stop()
+func (f *follower) stepSimple(ctx context.Context, page *bus.Page) error {
 	seen := 0
-	for more := true; more && err == nil; {
-		more, trouble, err = f.apply(func() (events []event.Event, err error, more bool) {
-			events, err, more = next()
-			known := min(max(f.seen-seen, 0), len(events))
-			seen += len(events)
-			return events[known:], err, more
-		}, simpleLog)
-	}
-	if err != nil {
-		return trouble, err
+	for events, err := range page.Events() {
+		if err != nil {
+			return ofBus(err)
+		}
+		fresh := events[min(max(f.seen-seen, 0), len(events)):]
+		seen += len(events)
+		if err := f.p.applySimple(fresh); err != nil {
+			return err
+		}
 	}
 	if seen < f.seen { // it was restarted, and all it has is new
 		f.seen = 0
-		return "", nil
+		return nil
 	}
 	f.seen = seen
-	if !f.p.simple() { // it has no events at all
-		if err := f.markSimple(); err != nil {
-			return diskTrouble, err
-		}
+	if err := f.p.applySimple(nil); err != nil { // the array may be empty
+		return err
 	}
 	if err := f.p.finishAt(bus.Checkpoint{}); err != nil {
-		return diskTrouble, err
+		return err
 	}
 	if !f.p.ready.Swap(true) {
 		slog.Info("the event bus has no log of its own: its events were applied, pushes bring the rest", "events", seen)
@@ -74,11 +84,17 @@ func (f *follower) stepSimple(ctx context.Context, page *bus.Page) (trouble stri
 	case <-time.After(simplePoll):
 	case <-ctx.Done():
 	}
-	return "", nil
+	return nil
 }
 
-func (f *follower) markSimple() error {
-	f.p.write.Lock()
-	defer f.p.write.Unlock()
-	return f.p.commit(simpleLog, func(*Tx) (bus.Checkpoint, error) { return bus.Checkpoint{}, nil })
+// applySimple applies events of a bus without a log, and marks the data as of none.
+func (p *Projection) applySimple(events []event.Event) error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	if s := p.writes(); len(events) == 0 && s != nil && s.log == simpleLog {
+		return nil
+	}
+	return p.commit(simpleLog, func(tx *Tx) (bus.Checkpoint, error) {
+		return bus.Checkpoint{}, p.config.Apply(tx, events)
+	})
 }

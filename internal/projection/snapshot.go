@@ -122,7 +122,7 @@ func (p *Projection) freeze() (_ *frozen, err error) {
 	p.write.Lock() // nothing is appended to the log in between
 	defer p.write.Unlock()
 	s := p.store
-	if s == nil || p.outdated || s.log == "" || s.log == simpleLog {
+	if s == nil || p.outdated || named(s.log) == "" {
 		return nil, errNoStore
 	}
 	var busy, logged, done int64
