@@ -3,36 +3,23 @@ package api
 import (
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
-
-	"miniblog/internal/web"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"miniblog/internal/web"
 )
 
-// acceptedEncoding returns zstd, gzip or "", the best that the request accepts
-// (RFC 9110, section 12.5.3).
+// acceptedEncoding returns zstd, gzip or "", the best that the request accepts.
 func acceptedEncoding(r *http.Request) string {
-	best := ""
-	accepted := strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ","))
-	for part := range strings.SplitSeq(accepted, ",") {
-		name, parameters, _ := strings.Cut(part, ";")
-		if q, ok := strings.CutPrefix(strings.TrimSpace(parameters), "q="); ok {
-			if weight, err := strconv.ParseFloat(q, 64); err != nil || weight == 0 {
-				continue
-			}
-		}
-		switch strings.TrimSpace(name) {
-		case "zstd", "*":
-			return "zstd"
-		case "gzip":
-			best = "gzip"
-		}
+	switch {
+	case web.AcceptsEncoding(r, "zstd"), web.AcceptsEncoding(r, "*"):
+		return "zstd"
+	case web.AcceptsEncoding(r, "gzip"):
+		return "gzip"
 	}
-	return best
+	return ""
 }
 
 // newBody returns a writer of an answer in the given encoding. Close ends the

@@ -9,8 +9,9 @@ import (
 	"net/http"
 	"path"
 	"strconv"
-	"strings"
 	"time"
+
+	"miniblog/internal/web"
 )
 
 // Asset is one file as it is sent.
@@ -72,7 +73,7 @@ func (a *Asset) Serve(w http.ResponseWriter, r *http.Request) {
 		etag := a.etag
 		if a.gzipped != nil {
 			h.Add("Vary", "Accept-Encoding")
-			if acceptsGzip(r) {
+			if web.AcceptsEncoding(r, "gzip") {
 				body, etag = a.gzipped, etag+"-gzip"
 				h.Set("Content-Encoding", "gzip")
 				h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent leaves it out
@@ -81,18 +82,4 @@ func (a *Asset) Serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("ETag", strconv.Quote(etag))
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-// acceptsGzip reports whether the request names gzip and does not refuse it.
-func acceptsGzip(r *http.Request) bool {
-	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		name, weight, weighted := strings.Cut(strings.TrimSpace(coding), ";")
-		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			continue
-		}
-		_, number, _ := strings.Cut(weight, "=")
-		q, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		return !weighted || err == nil && q > 0
-	}
-	return false
 }

@@ -12,9 +12,7 @@ package reaction
 import (
 	"context"
 	"log/slog"
-	"mime"
 	"net/http"
-	"strings"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/event"
@@ -70,14 +68,7 @@ func (rc Receiver) process(w http.ResponseWriter, r *http.Request, e event.Event
 		return web.WriteJSON(w, http.StatusOK, struct{}{})
 	}
 	if !takesReplies(r) {
-		due, cancel := web.UntilDue(w, r)
-		defer cancel()
-		receipt, err := rc.Bus.Publish(due, *reply)
-		if err != nil {
-			return err
-		}
-		slog.InfoContext(r.Context(), "reaction published", "cause", e.ID, "event", reply.ID, "type", reply.Type, "sequence", receipt.Sequence.String())
-		return web.WriteJSON(w, http.StatusOK, struct{}{})
+		return rc.publish(w, r, &e, *reply)
 	}
 	answer := trace.Create(r.Context(), *reply)
 	line, err := event.NewLine(&answer)
@@ -87,19 +78,6 @@ func (rc Receiver) process(w http.ResponseWriter, r *http.Request, e event.Event
 	slog.InfoContext(r.Context(), "reaction answered", "cause", e.ID, "sequence", e.Sequence.String(), "event", reply.ID, "type", reply.Type)
 	web.WriteBody(w, http.StatusOK, wire.Event, line.Text())
 	return nil
-}
-
-// takesReplies tells whether the bus stores the event that a push is answered
-// with.
-func takesReplies(r *http.Request) bool {
-	for _, accept := range r.Header.Values("Accept") {
-		for name := range strings.SplitSeq(accept, ",") {
-			if mediaType, _, err := mime.ParseMediaType(name); err == nil && mediaType == wire.Event {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (rc Receiver) react(ctx context.Context, cause *event.Event) (*event.Event, error) {
