@@ -21,7 +21,7 @@ type query struct {
 	feed  *feed.Feed
 
 	threads threads
-	news    feed.Batch // of the transaction
+	news    feed.Changes // of the transaction
 }
 
 // selection is what a page of posts is asked for by.

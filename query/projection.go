@@ -24,7 +24,7 @@ CREATE TABLE comments (
 );
 CREATE INDEX comments_of_post ON comments (post, k)`
 
-// arrival is a comment as the events of one batch leave it.
+// arrival is a comment as the events of one call of apply leave it.
 type arrival struct {
 	event.Comment
 	thread *thread
@@ -44,8 +44,8 @@ var types = []string{event.PostCreated, event.CommentCreated, event.CommentUpdat
 
 // apply adds posts and comments and keeps decisions. Events may come twice, and
 // from a bus without order in any order: a comment's first event adds it, and
-// a decision is never taken back by an event that is older. All that a batch
-// says of a comment is written at once; where batches begin and end makes no
+// a decision is never taken back by an event that is older. All that one call
+// says of a comment is written at once; how events are parted into calls makes no
 // difference to what is stored.
 func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 	q.threads.trim()

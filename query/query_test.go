@@ -116,7 +116,7 @@ func TestCopiesAnswerTheSame(t *testing.T) {
 	live := start(t, b)
 	for _, e := range history() {
 		b.Add(e)
-		live.Get("/posts") // batches end at different places
+		live.Get("/posts") // calls of apply end at different places
 	}
 	late := start(t, b)
 	wait.For(t, "the same answer", func() bool {
@@ -267,5 +267,25 @@ func TestBadInputGetsItsStatusAndASentence(t *testing.T) {
 		if a := s.Get("/posts?id=" + strings.ReplaceAll(id, "ü", "%C3%BC")); !strings.Contains(a.Body, "Title of") || a.Status != http.StatusOK {
 			t.Errorf("%s: %d %s", id, a.Status, a.Body)
 		}
+	}
+}
+
+func TestEventsByHandCanBeRefused(t *testing.T) {
+	s := servicetest.Start(t, open, map[string]string{
+		"EVENT_BUS_URL": bustest.New(t).URL, "DATA_DIR": t.TempDir(), "EVENTS_BY_HAND": "refuse"}).AwaitReady()
+	servicetest.ExpectProblem(t, s.Post("/events", `{"type":"PostCreated","data":{"id":"p","title":"x"}}`), http.StatusForbidden, "")
+	if a := s.Get("/posts"); a.Body != "{}\n" {
+		t.Errorf("it was applied: %s", a.Body)
+	}
+}
+
+func TestTextBeyondTheLimitIsNotKept(t *testing.T) {
+	b := bustest.New(t)
+	long := strings.Repeat("x", 500_000)
+	post := event.New("p", "/x", event.PostCreated, "p", event.Post{ID: "p", Title: long})
+	b.Add(post, updated("c", "p", long, event.Approved))
+	s := start(t, b)
+	if a := s.Get("/posts"); !strings.Contains(a.Body, strings.Repeat("x", event.MaxContent)) || len(a.Body) > event.MaxContent+event.MaxTitle+1000 {
+		t.Errorf("the answer has %d bytes", len(a.Body))
 	}
 }

@@ -68,8 +68,8 @@ const maxLines = maxFrame - 1<<20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// batch is a header, decoded.
-type batch struct {
+// batchHeader is the header of a batch, decoded.
+type batchHeader struct {
 	first   event.Sequence
 	count   uint32
 	durable event.Sequence
@@ -78,13 +78,13 @@ type batch struct {
 	dataCRC uint32
 }
 
-func (b batch) last() event.Sequence { return b.first + event.Sequence(b.count) - 1 }
+func (b batchHeader) last() event.Sequence { return b.first + event.Sequence(b.count) - 1 }
 
 // size is the batch's length in the file.
-func (b batch) size() int64 { return headerSize + int64(b.dataLen) }
+func (b batchHeader) size() int64 { return headerSize + int64(b.dataLen) }
 
 // put encodes the header into h, which has headerSize bytes.
-func (b batch) put(h []byte) {
+func (b batchHeader) put(h []byte) {
 	le := binary.LittleEndian
 	le.PutUint32(h[0:], batchMagic)
 	le.PutUint32(h[4:], headerSize-8)
@@ -104,18 +104,18 @@ var (
 	errData   = errors.New("the checksum of a batch's data does not match")
 )
 
-// parseBatch decodes a header. errShort: more bytes are needed. errHeader: no
+// parseHeader decodes a header. errShort: more bytes are needed. errHeader: no
 // header starts here.
-func parseBatch(h []byte) (batch, error) {
+func parseHeader(h []byte) (batchHeader, error) {
 	if len(h) < headerSize {
-		return batch{}, errShort
+		return batchHeader{}, errShort
 	}
 	le := binary.LittleEndian
 	if le.Uint32(h) != batchMagic || le.Uint32(h[4:]) != headerSize-8 || string(h[8:12]) != version ||
 		le.Uint32(h[44:]) != crc32.Checksum(h[:44], castagnoli) {
-		return batch{}, errHeader
+		return batchHeader{}, errHeader
 	}
-	b := batch{
+	b := batchHeader{
 		count:   le.Uint32(h[12:]),
 		first:   event.Sequence(le.Uint64(h[16:])),
 		durable: event.Sequence(le.Uint64(h[24:])),
@@ -124,7 +124,7 @@ func parseBatch(h []byte) (batch, error) {
 		dataCRC: le.Uint32(h[40:]),
 	}
 	if b.count == 0 || b.first == 0 || b.first+event.Sequence(b.count) < b.first || b.dataLen > maxFrame || b.rawLen > maxFrame {
-		return batch{}, errHeader
+		return batchHeader{}, errHeader
 	}
 	return b, nil
 }

@@ -131,7 +131,7 @@ type memoryLimit struct{ before, most uint64 }
 func memoryFor(b []byte) memoryLimit {
 	m := memoryLimit{most: 32<<20 + 16*uint64(len(b))}
 	for at := range b {
-		if header, err := parseBatch(b[at:]); err == nil {
+		if header, err := parseHeader(b[at:]); err == nil {
 			m.most += 8 * uint64(header.rawLen)
 		}
 	}

@@ -158,7 +158,7 @@ func appendBatch(b []byte, sequence, durable event.Sequence) []byte {
 	line := append(r.Line.Append(nil, sequence), '\n')
 	frame := newEncoder(zstd.SpeedFastest).EncodeAll(line, make([]byte, headerSize))
 	data := frame[headerSize:]
-	batch{first: sequence, count: 1, durable: durable, dataLen: uint32(len(data)), rawLen: uint32(len(line)), dataCRC: crc32.Checksum(data, castagnoli)}.put(frame)
+	batchHeader{first: sequence, count: 1, durable: durable, dataLen: uint32(len(data)), rawLen: uint32(len(line)), dataCRC: crc32.Checksum(data, castagnoli)}.put(frame)
 	return append(b, frame...)
 }
 

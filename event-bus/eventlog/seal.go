@@ -128,7 +128,7 @@ func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(cont
 		}
 		frame = encoder.EncodeAll(pending, append(frame[:0], make([]byte, headerSize)...))
 		data := frame[headerSize:]
-		b := batch{
+		b := batchHeader{
 			first: s.last + 1, count: count, durable: s.last,
 			dataLen: uint32(len(data)), rawLen: uint32(len(pending)), dataCRC: crc32.Checksum(data, castagnoli),
 		}

@@ -55,7 +55,7 @@ func (s *segment) scan(size int64) error {
 		if err != nil && err != io.ErrUnexpectedEOF {
 			return err
 		}
-		b, err := parseBatch(header[:n])
+		b, err := parseHeader(header[:n])
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (s *segment) scan(size int64) error {
 }
 
 // add takes note of a batch that is in the file, and durable.
-func (s *segment) add(b batch) {
+func (s *segment) add(b batchHeader) {
 	s.entries = append(s.entries, entry{b.first, s.size})
 	s.last = b.last()
 	s.size += b.size()
@@ -101,7 +101,7 @@ func (s *segment) durableAfter(offset, size int64) (event.Sequence, error) {
 				break
 			}
 			at += i
-			if b, err := parseBatch(chunk[at:]); err == nil {
+			if b, err := parseHeader(chunk[at:]); err == nil {
 				highest = max(highest, b.durable)
 			}
 		}
@@ -178,24 +178,24 @@ func (s *segment) damage(offset int64, sequence event.Sequence, err error) error
 
 // readHeader returns the header of the batch at e. What does not hold is damage:
 // the batch was durable.
-func (s *segment) readHeader(e entry) (batch, error) {
+func (s *segment) readHeader(e entry) (batchHeader, error) {
 	var header [headerSize]byte
 	if _, err := s.file.ReadAt(header[:], e.offset); err != nil {
-		return batch{}, s.damage(e.offset, e.first, err)
+		return batchHeader{}, s.damage(e.offset, e.first, err)
 	}
-	b, err := parseBatch(header[:])
+	b, err := parseHeader(header[:])
 	if err != nil {
-		return batch{}, s.damage(e.offset, e.first, err)
+		return batchHeader{}, s.damage(e.offset, e.first, err)
 	}
 	if b.first != e.first {
-		return batch{}, s.damage(e.offset, e.first, errHeader)
+		return batchHeader{}, s.damage(e.offset, e.first, errHeader)
 	}
 	return b, nil
 }
 
 // readEncoded returns the encoded data of the batch at e, in buf if it has room.
 // What does not hold is damage.
-func (s *segment) readEncoded(e entry, b batch, buf []byte) ([]byte, error) {
+func (s *segment) readEncoded(e entry, b batchHeader, buf []byte) ([]byte, error) {
 	if cap(buf) < int(b.dataLen) {
 		buf = make([]byte, b.dataLen)
 	}
@@ -211,28 +211,28 @@ func (s *segment) readEncoded(e entry, b batch, buf []byte) ([]byte, error) {
 
 // readLines returns the header and the lines of the batch at e, appended to
 // lines[:0].
-func (s *segment) readLines(e entry, lines []byte) (batch, []byte, error) {
+func (s *segment) readLines(e entry, lines []byte) (batchHeader, []byte, error) {
 	return s.readSome(e, math.MaxUint64, lines, nil)
 }
 
 // readSome is readLines for the first n lines; of more than the batch has, it
 // returns all. What it does not return it need not decode. Unless reserve is nil
 // it is asked before there is memory for the batch.
-func (s *segment) readSome(e entry, n uint64, lines []byte, reserve Reserve) (batch, []byte, error) {
+func (s *segment) readSome(e entry, n uint64, lines []byte, reserve Reserve) (batchHeader, []byte, error) {
 	b, err := s.readHeader(e)
 	if err != nil {
-		return batch{}, nil, err
+		return batchHeader{}, nil, err
 	}
 	if reserve != nil {
 		if err := reserve(int(b.dataLen) + max(int(b.rawLen), cap(lines))); err != nil {
-			return batch{}, nil, err
+			return batchHeader{}, nil, err
 		}
 	}
 	buf := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(buf)
 	data, err := s.readEncoded(e, b, *buf)
 	if err != nil {
-		return batch{}, nil, err
+		return batchHeader{}, nil, err
 	}
 	*buf = data[:0]
 	if cap(lines) < int(b.rawLen) {
@@ -240,17 +240,17 @@ func (s *segment) readSome(e entry, n uint64, lines []byte, reserve Reserve) (ba
 	}
 	if n < uint64(b.count) {
 		if lines, err = decodeSome(data, int(n), lines[:b.rawLen]); err != nil {
-			return batch{}, nil, s.damage(e.offset, e.first, err)
+			return batchHeader{}, nil, s.damage(e.offset, e.first, err)
 		}
 		b.count = uint32(n)
 		return b, lines, nil
 	}
 	lines, err = decoder().DecodeAll(data, lines[:0])
 	if err != nil {
-		return batch{}, nil, s.damage(e.offset, e.first, err)
+		return batchHeader{}, nil, s.damage(e.offset, e.first, err)
 	}
 	if len(lines) != int(b.rawLen) || bytes.Count(lines, newline) != int(b.count) || lines[len(lines)-1] != '\n' {
-		return batch{}, nil, s.damage(e.offset, e.first, errData)
+		return batchHeader{}, nil, s.damage(e.offset, e.first, errData)
 	}
 	return b, lines, nil
 }

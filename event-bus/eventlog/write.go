@@ -173,7 +173,7 @@ func (l *Log) commit(group []*request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range drafts {
-		l.activeLocked().add(d.batch)
+		l.activeLocked().add(d.batchHeader)
 		l.recent.add(Batch{First: d.first, Count: int(d.count), Text: d.lines}, d.small)
 		l.durable = d.last()
 	}
@@ -187,7 +187,7 @@ func (l *Log) commit(group []*request) error {
 
 // draft is a batch on its way to the disk.
 type draft struct {
-	batch
+	batchHeader
 	lines []byte
 	frame *[]byte // header and data, from dataBuffers
 	small []byte  // a copy of frame that is kept in memory; nil if it is large
@@ -222,7 +222,7 @@ func sizeOf(group []*request) (size int) {
 // draft gives sequences from first on to the events that are not stored yet,
 // and returns them as a batch.
 func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
-	d := &draft{batch: batch{first: first, durable: durable}, lines: make([]byte, 0, sizeOf(group))}
+	d := &draft{batchHeader: batchHeader{first: first, durable: durable}, lines: make([]byte, 0, sizeOf(group))}
 	for _, r := range group {
 		r.positions = make([]Position, len(r.lines))
 		for i, line := range r.lines {

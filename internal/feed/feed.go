@@ -50,9 +50,9 @@ func newChange(sequence event.Sequence, log, name string, data any) change {
 	return change{sequence: sequence, text: append(append(text, value...), "\n\n"...)}
 }
 
-// Batch collects changes until they are published, as many as a feed keeps. The
+// Changes collects changes until they are published, as many as a feed keeps. The
 // zero value is ready for use; it belongs to one goroutine.
-type Batch struct {
+type Changes struct {
 	changes []pending
 	dropped event.Sequence // of the newest change that was too many
 }
@@ -68,26 +68,26 @@ type pending struct {
 
 // Add adds a change called name, made by e, which may have no sequence. data must
 // encode as JSON.
-func (b *Batch) Add(e *event.Event, name string, data any) {
-	if len(b.changes) == 2*maxChanges {
-		b.trim()
+func (c *Changes) Add(e *event.Event, name string, data any) {
+	if len(c.changes) == 2*maxChanges {
+		c.trim()
 	}
-	b.changes = append(b.changes, pending{e.Sequence, name, data, trace.MarkOf(e)})
+	c.changes = append(c.changes, pending{e.Sequence, name, data, trace.MarkOf(e)})
 }
 
 // trim keeps the newest changes.
-func (b *Batch) trim() {
-	if extra := len(b.changes) - maxChanges; extra > 0 {
-		b.dropped = b.changes[extra-1].sequence
-		b.changes = slices.Delete(b.changes, 0, extra)
+func (c *Changes) trim() {
+	if extra := len(c.changes) - maxChanges; extra > 0 {
+		c.dropped = c.changes[extra-1].sequence
+		c.changes = slices.Delete(c.changes, 0, extra)
 	}
 }
 
 // Empty tells whether there is nothing to publish.
-func (b *Batch) Empty() bool { return len(b.changes) == 0 }
+func (c *Changes) Empty() bool { return len(c.changes) == 0 }
 
 // Clear forgets all changes.
-func (b *Batch) Clear() { b.changes, b.dropped = nil, 0 }
+func (c *Changes) Clear() { c.changes, c.dropped = nil, 0 }
 
 // Feed is the recent past. Readers go through it at their own pace and are
 // woken by what is published. All methods may be called concurrently.
@@ -121,12 +121,12 @@ func New(log string, floor event.Sequence) *Feed {
 	return &Feed{log: log, floor: floor, changed: make(chan struct{})}
 }
 
-// Publish adds the changes of b, in order, which are from log, wakes the readers
-// and clears b. If b dropped some, readers are told to load again.
-func (f *Feed) Publish(log string, b *Batch) {
-	b.trim()
-	changes := make([]change, len(b.changes))
-	for i, c := range b.changes {
+// Publish adds news, in order, which is from log, wakes the readers and
+// clears news. If that dropped some, readers are told to load again.
+func (f *Feed) Publish(log string, news *Changes) {
+	news.trim()
+	changes := make([]change, len(news.changes))
+	for i, c := range news.changes {
 		changes[i] = newChange(c.sequence, log, c.name, c.data)
 	}
 	f.mu.Lock()
@@ -135,12 +135,12 @@ func (f *Feed) Publish(log string, b *Batch) {
 	if len(changes) == 0 {
 		return
 	}
-	if b.dropped > 0 {
-		f.voidLocked(b.dropped)
+	if news.dropped > 0 {
+		f.voidLocked(news.dropped)
 	}
 	for i, c := range changes {
 		if f.readers > 0 { // else it is shown to nobody
-			c.span = b.changes[i].mark.Show()
+			c.span = news.changes[i].mark.Show()
 		}
 		f.recent = append(f.recent, c)
 		f.bytes += len(c.text)
@@ -150,7 +150,7 @@ func (f *Feed) Publish(log string, b *Batch) {
 		}
 	}
 	f.wakeLocked()
-	b.Clear()
+	news.Clear()
 }
 
 // Reset says that all that was sent is void: the data is from log now, up to floor.

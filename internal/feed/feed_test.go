@@ -64,8 +64,8 @@ func read(t *testing.T, url string) (next func() string) {
 	}
 }
 
-func changes(from, to int, data string) *Batch {
-	var b Batch
+func changes(from, to int, data string) *Changes {
+	var b Changes
 	for i := from; i <= to; i++ {
 		b.Add(&event.Event{Sequence: event.Sequence(i)}, fmt.Sprint("e", i), data)
 	}
