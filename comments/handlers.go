@@ -70,15 +70,15 @@ func (c *comments) create(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// answer sends the post's comments up to comment, with its text as its writer
-// sent it. One that is new is pending, whatever has become of it meanwhile,
-// and is answered even if it is still on its way here. One that is not new must
-// be known, else nothing is done; known with another text it was another
-// request, and that is a 422.
+// answer sends the post's comments up to comment, which has the text that its
+// writer sent. A new comment is shown as pending, whatever was decided meanwhile,
+// and also if it is not yet in this copy's projection. One that is not new must be
+// there: if it is not, done is false and nothing is sent; if it has another text,
+// its key was used for another request, and that is a 422.
 func (c *comments) answer(w http.ResponseWriter, r *http.Request, comment event.Comment, isNew bool) (done bool, err error) {
 	thread, others := []shown(nil), maxLimit-1
 	if web.Reserve(w, r, maxText) != nil {
-		others = 0 // what was stored is answered, with whatever memory there is
+		others = 0 // the comment is stored: it is answered, however little memory there is
 	}
 	err = c.view.Read(r.Context(), func(tx *projection.Tx) error {
 		known, n, found, err := find(tx, comment.PostID, comment.ID)

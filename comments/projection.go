@@ -103,7 +103,7 @@ func postOf(tx *projection.Tx, id string) (n int64, err error) {
 	return n, err
 }
 
-// find returns a comment of a post, and its place.
+// find returns a comment of a post, and its n.
 func find(tx *projection.Tx, post, id string) (c event.Comment, n int64, found bool, err error) {
 	found, err = tx.Get(`SELECT c.n, c.id, c.content, c.status FROM comments c JOIN posts p ON p.n = c.post
 		WHERE c.id = ? AND p.id = ?`, []any{id, post}, &n, &c.ID, &c.Content, &c.Status)
@@ -117,7 +117,8 @@ type shown struct {
 	Status  event.Status `json:"status"`
 }
 
-const maxText = 512 << 10 // bytes of JSON that the texts in one answer take, about
+// maxText is about how many bytes of JSON the texts in one answer take, at most.
+const maxText = 512 << 10
 
 // after returns the comments of a post that follow the comment after, oldest
 // first, at most limit; more tells whether others follow. known is false if there
@@ -134,7 +135,7 @@ func after(tx *projection.Tx, post, after string, limit int) (comments []shown, 
 	return comments, more, true, err
 }
 
-// until returns the last comments of a post up to place n, oldest first, at
+// until returns the last comments of a post up to the one with n, oldest first, at
 // most limit.
 func until(tx *projection.Tx, post string, n int64, limit int) ([]shown, error) {
 	comments, _, err := query(tx, limit, `SELECT id, content, status FROM comments

@@ -2,8 +2,9 @@
 // log, and follows it.
 //
 // Its law: an event keeps its id at every attempt, so that trying again is
-// always safe; and a gap in what is fetched is an error, never passed over. Who
-// follows gets the events of some types, and what is left out is said.
+// always safe; and a gap in what is fetched is an error, never passed over. A
+// follower gets the events of the types that it asks for, and is told how far the
+// log has gone.
 package bus
 
 import (

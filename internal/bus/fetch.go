@@ -19,11 +19,11 @@ import (
 
 // What Fetch hands over and takes in at most.
 const (
-	firstChunk  = 4 << 10   // bytes of a slice; live traffic is a few events an answer,
-	chunkBytes  = 512 << 10 // history is many
-	slicesAhead = 4         // that are decoded while the reader works
-	longestLine = 16 << 20
-	maxWindow   = 8 << 20 // of zstd
+	firstChunk  = 4 << 10   // bytes of the first slice: live traffic is a few events an answer
+	chunkBytes  = 512 << 10 // bytes of a later slice: history is many
+	slicesAhead = 4         // slices that are decoded while the reader works on one
+	longestLine = 16 << 20  // bytes of an event
+	maxWindow   = 8 << 20   // bytes of a zstd window
 )
 
 // Page is what a bus holds beyond some sequence. It must be closed.
@@ -202,7 +202,7 @@ func (p *Page) Events() iter.Seq2[[]event.Event, error] {
 			}
 			select {
 			case done <- r.slice:
-			default: // nobody takes them: the reader of arrays makes its own
+			default: // readArray takes none back
 			}
 		}
 	}

@@ -33,10 +33,10 @@ type follower struct {
 	since     time.Time       // when things stopped going well
 }
 
-// Run follows the log until ctx ends: it fetches what comes after the
-// checkpoint, applies it, and then applies what the bus sends as it comes. A bus
-// that cannot be followed is asked again and again. What goes wrong is logged once, and tried again
-// for as long as it takes.
+// Run follows the log until ctx ends: it fetches what comes after the checkpoint,
+// applies it, and then applies what the bus sends as it comes. A bus that cannot be
+// followed is fetched from again and again. What goes wrong is logged once, and tried
+// again for as long as it takes.
 //
 // Where the configuration says so, an empty database begins with a snapshot of
 // another copy, and this copy gives snapshots.
@@ -78,68 +78,6 @@ func (p *Projection) Run(ctx context.Context) error {
 		slog.Warn("the checkpoint could not be saved; some events will be fetched again", "error", err)
 	}
 	return context.Cause(ctx)
-}
-
-// join takes a snapshot, if the database is empty and somebody gives one.
-func (p *Projection) join(ctx context.Context) {
-	if log, _ := p.position(); log != "" || p.config.Snapshots.URL == "" {
-		return
-	}
-	began := time.Now()
-	if err := p.takeSnapshot(ctx); err != nil {
-		slog.Info("no snapshot of another copy could be taken; the database is built from the log", "reason", err)
-		return
-	}
-	_, at := p.position()
-	slog.Info("a snapshot of another copy was taken", "sequence", at.Sequence.String(), "took", time.Since(began).Round(time.Millisecond))
-}
-
-// What can go wrong, as it is logged.
-const (
-	busTrouble  = "the event bus cannot be followed; trying again until it can"
-	diskTrouble = "events cannot be applied; trying again until they can"
-)
-
-// busError is an error of the bus, or on the way there. Any other is this machine's.
-type busError struct{ error }
-
-// Unwrap returns the error itself.
-func (e busError) Unwrap() error { return e.error }
-
-func ofBus(err error) error {
-	if err != nil {
-		err = busError{err}
-	}
-	return err
-}
-
-func (f *follower) report(err error) {
-	trouble := diskTrouble
-	if _, ok := errors.AsType[busError](err); ok {
-		trouble = busTrouble
-	}
-	f.p.setFollowing(false)
-	if f.since.IsZero() {
-		f.since = time.Now()
-	}
-	if f.trouble != trouble && time.Since(f.since) > patience {
-		f.trouble = trouble
-		slog.Warn(trouble, "after", f.at(), "error", err)
-	}
-}
-
-func (f *follower) at() string {
-	_, at := f.p.position()
-	return at.Sequence.String()
-}
-
-func (f *follower) recovered() {
-	f.p.setFollowing(true)
-	f.since = time.Time{}
-	if f.trouble != "" {
-		f.trouble = ""
-		slog.Info("following the event bus again", "after", f.at())
-	}
 }
 
 // step brings the projection to the end of the log and follows it from there.

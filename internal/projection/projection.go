@@ -16,7 +16,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -66,10 +65,9 @@ type Config struct {
 //     next has taken its place.
 //   - next is a database that is built beside store (build.go), else nil.
 //   - outdated is true while store must be replaced, as its log is not the bus's.
-//   - everything up to applied is in what is read, and of the bus's log: it is 0
-//     while store is outdated. All of it is committed, or is of no type in Types. It may be
-//     beyond the checkpoint in the database, which moves with changes, or a while
-//     later, and at the end.
+//   - every event up to applied is committed in store, or is of no type in Types;
+//     applied is 0 while store is outdated. The checkpoint in the file may be behind
+//     it: that is written with the next change, each saveEvery, and at the end.
 type Projection struct {
 	config Config
 	unlock func() error
@@ -187,36 +185,6 @@ func (p *Projection) Ready() error {
 		return nil
 	}
 	return fmt.Errorf("catching up with the log: event %d was applied", p.Checkpoint())
-}
-
-// Await waits until the database holds what e says: with a sequence, until it
-// was fetched and applied; without one, or from a bus without a log, e is
-// applied at once. reached is false if that took longer than limit.
-func (p *Projection) Await(ctx context.Context, e event.Event, limit time.Duration) (reached bool, err error) {
-	if e.Sequence == 0 || p.simple() {
-		return true, p.ApplyNow(e)
-	}
-	waiting, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return p.WaitFor(waiting, e.Sequence) == nil, ctx.Err()
-}
-
-// WaitFor returns nil when the event at sequence was applied, or ctx's error.
-func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error {
-	if p.Checkpoint() >= sequence {
-		return nil
-	}
-	done := p.waiting.add(sequence)
-	defer p.waiting.remove(done)
-	if p.Checkpoint() >= sequence { // it came before the waiter was known
-		return nil
-	}
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // writes returns the database that events are applied to, nil if there is none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -159,6 +160,20 @@ func (p *Projection) freeze() (_ *frozen, err error) {
 	}
 	f.size = pages * bytes
 	return f, nil
+}
+
+// join takes a snapshot, if the database is empty and somebody gives one.
+func (p *Projection) join(ctx context.Context) {
+	if log, _ := p.position(); log != "" || p.config.Snapshots.URL == "" {
+		return
+	}
+	began := time.Now()
+	if err := p.takeSnapshot(ctx); err != nil {
+		slog.Info("no snapshot of another copy could be taken; the database is built from the log", "reason", err)
+		return
+	}
+	_, at := p.position()
+	slog.Info("a snapshot of another copy was taken", "sequence", at.Sequence.String(), "took", time.Since(began).Round(time.Millisecond))
 }
 
 // errNoFit says that a snapshot is of no use here.

@@ -1,10 +1,42 @@
 package projection
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"miniblog/internal/event"
 )
+
+// Await waits until the database holds what e says: with a sequence, until it
+// was fetched and applied; without one, or from a bus without a log, e is
+// applied at once. reached is false if that took longer than limit.
+func (p *Projection) Await(ctx context.Context, e event.Event, limit time.Duration) (reached bool, err error) {
+	if e.Sequence == 0 || p.simple() {
+		return true, p.ApplyNow(e)
+	}
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return p.WaitFor(waiting, e.Sequence) == nil, ctx.Err()
+}
+
+// WaitFor returns nil when the event at sequence was applied, or ctx's error.
+func (p *Projection) WaitFor(ctx context.Context, sequence event.Sequence) error {
+	if p.Checkpoint() >= sequence {
+		return nil
+	}
+	done := p.waiting.add(sequence)
+	defer p.waiting.remove(done)
+	if p.Checkpoint() >= sequence { // it came before the waiter was known
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // waiters are those who wait for the checkpoint to reach a sequence, and those
 // who wait for any commit. The zero value is ready for use.
