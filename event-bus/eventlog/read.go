@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"math"
+	"sort"
 
 	"miniblog/internal/event"
 )
@@ -183,16 +184,8 @@ func (r *recent) find(sequence event.Sequence) (Batch, bool) {
 
 // index returns which of the batches holds sequence.
 func (r *recent) index(sequence event.Sequence) (i int, ok bool) {
-	lo, hi := 0, len(r.batches)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if r.batches[mid].Last() < sequence {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo, lo < len(r.batches) && r.batches[lo].First <= sequence
+	i = sort.Search(len(r.batches), func(i int) bool { return r.batches[i].Last() >= sequence })
+	return i, i < len(r.batches) && r.batches[i].First <= sequence
 }
 
 // smallFrames bounds what is sent from memory, in bytes: more than that is sent

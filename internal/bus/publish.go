@@ -40,7 +40,6 @@ const maxAnswer = 1 << 20
 
 // Receipt is the bus's word that an event is on its disk.
 type Receipt struct {
-	ID        string
 	Sequence  event.Sequence // zero if the bus is simpler than ours and keeps no order
 	Duplicate bool           // the id was stored before; Sequence is the first one's
 }
@@ -71,7 +70,6 @@ func (c *Client) publish(ctx context.Context, e event.Event, span *trace.Span) (
 	if due, limited := ctx.Deadline(); limited && due.Before(p.deadline) {
 		p.deadline = due
 	}
-	p.receipt.ID = e.ID
 	if c.outbox.add(p) {
 		go c.send(context.WithoutCancel(ctx))
 	}
