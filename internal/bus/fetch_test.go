@@ -208,28 +208,29 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 // TestBusThatStallsIsGivenUp: a connection may be dead without anybody having said
 // so. One that is only slow is read to its end.
 func TestBusThatStallsIsGivenUp(t *testing.T) {
-	const patience = 200 * time.Millisecond
+	const short, long = 200 * time.Millisecond, 2 * time.Second
 	line := func(n int) string {
 		return fmt.Sprintf(`{"specversion":"1.0","sequence":"%020d","id":"a%d","type":"A"}`+"\n", n, n)
 	}
 	for name, test := range map[string]struct {
-		answer func(rc *http.ResponseController, w io.Writer)
-		want   int // events; -1: an error
+		patience time.Duration
+		answer   func(rc *http.ResponseController, w io.Writer)
+		want     int // events; -1: an error
 	}{
-		"before its answer": {func(*http.ResponseController, io.Writer) { time.Sleep(5 * patience) }, -1},
-		"within its answer": {func(rc *http.ResponseController, w io.Writer) {
+		"before its answer": {short, func(*http.ResponseController, io.Writer) { time.Sleep(5 * short) }, -1},
+		"within its answer": {short, func(rc *http.ResponseController, w io.Writer) {
 			io.WriteString(w, line(1)+line(2)[:20])
 			rc.Flush()
-			time.Sleep(5 * patience)
+			time.Sleep(5 * short)
 			io.WriteString(w, line(2)[20:])
 		}, -1},
-		"never, but slow": {func(rc *http.ResponseController, w io.Writer) {
-			for n := range 10 {
+		"never, but slow": {long, func(rc *http.ResponseController, w io.Writer) {
+			for n := range 5 {
 				io.WriteString(w, line(n+1))
 				rc.Flush()
-				time.Sleep(patience / 4)
+				time.Sleep(long / 4)
 			}
-		}, 10},
+		}, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -241,7 +242,7 @@ func TestBusThatStallsIsGivenUp(t *testing.T) {
 			defer server.Close()
 			c := bus.New(server.URL)
 			defer c.Close()
-			bus.SetPatience(c, patience)
+			bus.SetPatience(c, test.patience)
 			got, err := collect(t, c, 0)
 			if test.want < 0 && err == nil || test.want >= 0 && (err != nil || len(got) != test.want) {
 				t.Errorf("%d events, error %v", len(got), err)
