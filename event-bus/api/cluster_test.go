@@ -32,7 +32,7 @@ func TestTheContractHoldsOnACluster(t *testing.T) {
 	}
 	t.Parallel()
 	servers := natstest.Start(t, natstest.Options{Accounts: 100, MaxStore: "100GB"})
-	command := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.timeout=5m", "-test.parallel=8", "-test.run=^Test") // they wait for the servers' disks
+	command := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.timeout=5m", "-test.run=^Test")
 	command.Env = append(os.Environ(), "CONTRACT_ON_SERVERS="+servers.URL())
 	out, err := command.CombinedOutput()
 	if passed := len(regexp.MustCompile(`(?m)^--- PASS`).FindAll(out, -1)); err != nil || passed < 20 {
