@@ -117,8 +117,7 @@ type shown struct {
 	Status  event.Status `json:"status"`
 }
 
-// maxText is about how many bytes of JSON the texts in one answer take, at most.
-const maxText = 512 << 10
+const maxText = 512 << 10 // about how many bytes of JSON the texts in one answer take, at most
 
 // after returns the comments of a post that follow the comment after, oldest
 // first, at most limit; more tells whether others follow. known is false if there
