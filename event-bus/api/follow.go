@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -11,9 +10,9 @@ import (
 	"miniblog/internal/wire"
 )
 
-// writeEvery is how long a follower waits after several events came at once. What
-// comes meanwhile goes in one write: under load, writes are what costs, here and
-// there. An event that comes alone delays nothing.
+// writeEvery is how long a follower waits after two writes that are no further
+// apart. What comes meanwhile goes in one: under load, writes are what costs, here
+// and there. Without a load nothing waits.
 const writeEvery = time.Millisecond
 
 // follow answers with lines of the wanted types as they become durable, and
@@ -32,20 +31,21 @@ func (f *fetch) follow(ctx context.Context, t *tail) error {
 	}
 	tick := time.NewTicker(f.want.follow)
 	defer tick.Stop()
-	told := f.want.after
+	told, wrote := f.want.after, time.Time{}
 	for ctx.Err() == nil {
 		select {
 		case <-r.wake:
-			events, behind, err := f.sendTail(t, r)
+			behind, err := f.sendTail(t, r)
 			if behind || err != nil {
 				return cutOff(err)
 			}
 			if mark, ok := t.passed(r); ok {
 				f.visit.Sent(mark.Passed)
 			}
-			if events > 1 {
+			if time.Since(wrote) < writeEvery {
 				pause(ctx, writeEvery)
 			}
+			wrote = time.Now()
 		case <-tick.C:
 			mark, ok := t.passed(r)
 			if !ok {
@@ -64,21 +64,20 @@ func (f *fetch) follow(ctx context.Context, t *tail) error {
 	return nil
 }
 
-// sendTail writes all that there is for the reader, and returns how many events.
-func (f *fetch) sendTail(t *tail, r *tailReader) (events int, behind bool, err error) {
+// sendTail writes all that there is for the reader.
+func (f *fetch) sendTail(t *tail, r *tailReader) (behind bool, err error) {
 	buffer := make([]byte, 0, 4<<10) // most often it is an event or two
 	for whole := true; ; {
 		text, ok := t.take(r, buffer)
 		if !ok && !whole {
-			return events, true, errors.New("a follower fell behind within an event")
+			return true, errors.New("a follower fell behind within an event")
 		}
 		if !ok || len(text) == 0 {
-			return events, !ok, f.out.Flush()
+			return !ok, f.out.Flush()
 		}
 		if _, err := f.out.Write(text); err != nil {
-			return events, false, err
+			return false, err
 		}
-		events += bytes.Count(text, []byte("\n"))
 		whole = text[len(text)-1] == '\n'
 		if cap(buffer) < sliceBytes {
 			buffer = make([]byte, 0, sliceBytes)
