@@ -57,14 +57,15 @@ func (l *lookahead) fill() error {
 
 // add moves one event into the window if the subscriber wants it.
 func (l *lookahead) add(text []byte) error {
+	if typ := event.TypeOf(text); len(typ) > 0 && !l.sub.wants(string(typ)) { // a fifth of the work, for nearly all events
+		l.window.read = l.unread.First
+		return nil
+	}
 	line, ok := event.ReadLine(text)
 	if !ok {
 		return fmt.Errorf("event %d is not in the log's own form", l.unread.First)
 	}
 	l.window.read = line.Sequence()
-	if !l.sub.wants(string(line.Type())) {
-		return nil
-	}
 	l.window.add(&delivery{sequence: line.Sequence(), id: string(line.ID()), line: bytes.Clone(text), deliveredBefore: untried}, l.laneOf(line))
 	return nil
 }
