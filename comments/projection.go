@@ -130,7 +130,7 @@ func after(tx *projection.Tx, post, after string, limit int) (comments []shown, 
 		}
 	}
 	comments, more, err = query(tx, limit, `SELECT id, content, status FROM comments
-		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n > ? ORDER BY n LIMIT ?`, post, start)
+		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n > ? ORDER BY n LIMIT +?`, post, start)
 	return comments, more, true, err
 }
 
@@ -138,7 +138,7 @@ func after(tx *projection.Tx, post, after string, limit int) (comments []shown, 
 // most limit.
 func until(tx *projection.Tx, post string, n int64, limit int) ([]shown, error) {
 	comments, _, err := query(tx, limit, `SELECT id, content, status FROM comments
-		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n <= ? ORDER BY n DESC LIMIT ?`, post, n)
+		WHERE post = (SELECT n FROM posts WHERE id = ?) AND n <= ? ORDER BY n DESC LIMIT +?`, post, n)
 	slices.Reverse(comments)
 	return comments, err
 }

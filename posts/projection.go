@@ -56,7 +56,7 @@ func page(tx *projection.Tx, limit int, before string) (posts []event.Post, more
 			return nil, false, false, err
 		}
 	}
-	rows, err := tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT ?", end, limit+1)
+	rows, err := tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT +?", end, limit+1)
 	if err != nil {
 		return nil, false, true, err
 	}

@@ -68,7 +68,7 @@ type comment struct {
 // selected returns the posts of a page, and one more if there are more.
 func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 	query, args := `SELECT n, id, title FROM posts WHERE n < coalesce((SELECT n FROM posts WHERE id = ?), 1 << 62) AND title IS NOT NULL
-		ORDER BY n DESC LIMIT ?`, []any{s.before, s.limit + 1}
+		ORDER BY n DESC LIMIT +?`, []any{s.before, s.limit + 1}
 	if s.id != "" {
 		query, args = "SELECT n, id, title FROM posts WHERE title IS NOT NULL AND id = ?", []any{s.id}
 	}
@@ -89,7 +89,7 @@ func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 
 // readComments reads the post's first comments and their count.
 func (p *post) readComments(tx *projection.Tx) error {
-	rows, err := tx.Query("SELECT id, content, status FROM comments WHERE post = ? ORDER BY k LIMIT ?", p.n, firstComments)
+	rows, err := tx.Query("SELECT id, content, status FROM comments WHERE post = ? ORDER BY k LIMIT +?", p.n, firstComments)
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,10 @@ const checkpointSchema = `
 	INSERT INTO checkpoint VALUES ('', 0, '');`
 
 // Tx is a transaction. Its statements are prepared once per connection.
+//
+// A limit that is bound is written LIMIT +?. SQLite looks at the value of a plain ?
+// there when it plans a statement, and so plans it anew each time that one is bound,
+// which takes longer than most statements do.
 type Tx struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
