@@ -13,8 +13,7 @@ import (
 
 // load is a closed loop: each connection sends its next request when the last
 // one is answered. One thread serves all connections with poll(2), so that it
-// takes a small part of what it measures (see "the load generator itself" in
-// docs/performance.md).
+// takes a small part of what it measures.
 type load struct {
 	url         string
 	contentType string // of a POST; without it, it is a GET
