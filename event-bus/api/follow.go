@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -66,9 +67,10 @@ func (f *fetch) follow(ctx context.Context, t *tail) error {
 
 // sendTail writes all that there is for the reader.
 func (f *fetch) sendTail(t *tail, r *tailReader) (behind bool, err error) {
-	buffer := make([]byte, 0, 4<<10) // most often it is an event or two
+	slice := slicePool.Get().(*[]byte)
+	defer slicePool.Put(slice)
 	for whole := true; ; {
-		text, ok := t.take(r, buffer)
+		text, ok := t.take(r, *slice)
 		if !ok && !whole {
 			return true, errors.New("a follower fell behind within an event")
 		}
@@ -79,11 +81,12 @@ func (f *fetch) sendTail(t *tail, r *tailReader) (behind bool, err error) {
 			return false, err
 		}
 		whole = text[len(text)-1] == '\n'
-		if cap(buffer) < sliceBytes {
-			buffer = make([]byte, 0, sliceBytes)
-		}
 	}
 }
+
+// slicePool holds slices for those who are written to: one made for each event or
+// two would be most of the bus's garbage.
+var slicePool = sync.Pool{New: func() any { s := make([]byte, 0, sliceBytes); return &s }}
 
 func (f *fetch) sendMark(mark wire.Mark) error {
 	line, err := json.Marshal(mark)
