@@ -98,6 +98,9 @@ func appendTo(ctx context.Context, log Log, lines []event.Line) ([]eventlog.Posi
 // publishBatch stores an array of events, all or none.
 func (a *API) publishBatch(w http.ResponseWriter, r *http.Request, arrived time.Time) error {
 	if r.ContentLength < 0 || r.ContentLength > web.MaxBody {
+		if err := web.PlainBody(w, r); err != nil {
+			return err
+		}
 		body, release, err := a.readBatch(w, r)
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ const unasked = math.MaxInt64
 
 // errNoWord is the answer where the log may hold what this copy lacks.
 var errNoWord = &fault.Fault{Kind: fault.Unavailable,
-	Detail: "The event bus is away or silent, so this copy may not know yet what the request names. Try again in a moment."}
+	Detail: "This copy may lack what the log holds at the moment, so it may not know what the request names. Try again in a moment."}
 
 // Until waits until holds is true of the data, for as long as limit. reached is
 // false only if holds was false of all that the log had when Until was called: the

@@ -66,8 +66,22 @@ func (s *server) newHTTP(h http.Handler) http.Server {
 		WriteTimeout:      30 * time.Second, // streams set their own, write by write
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       boundSending,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// sendBuffer is what the kernel may keep for a reader, in bytes; Linux takes twice as
+// much, its own needs included. By itself it keeps up to 4 MiB for one who was quick
+// and then stalls, which counts as the pod's memory.
+const sendBuffer = 128 << 10
+
+// boundSending is called for each connection.
+func boundSending(ctx context.Context, conn net.Conn) context.Context {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetWriteBuffer(sendBuffer) // it fails only if the connection has ended
+	}
+	return ctx
 }
 
 // track follows a connection through its life.

@@ -34,8 +34,21 @@ func ReadBodyInto(buf []byte, w http.ResponseWriter, r *http.Request, limit int6
 		return nil, "", NewProblem(http.StatusUnsupportedMediaType,
 			"Send the body with the header \"Content-Type: %s\".", strings.Join(accepted, "\" or \""))
 	}
+	if err := PlainBody(w, r); err != nil {
+		return nil, "", err
+	}
 	body, err = newUpload(w, r, limit).read(buf)
 	return body, mediaType, err
+}
+
+// PlainBody refuses a body that is compressed, which might become any size, with 415.
+func PlainBody(w http.ResponseWriter, r *http.Request) error {
+	encoding := r.Header.Get("Content-Encoding")
+	if encoding == "" || strings.EqualFold(encoding, "identity") {
+		return nil
+	}
+	w.Header().Set("Accept-Encoding", "identity") // as RFC 9110 has it
+	return NewProblem(http.StatusUnsupportedMediaType, "Send the body as it is: the Content-Encoding %.40q is not taken.", encoding)
 }
 
 // ReadJSON decodes the body into v, a pointer to a struct. Its errors are

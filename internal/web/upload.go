@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,8 @@ func ofServer(w http.ResponseWriter) http.ResponseWriter {
 func (u *upload) read(buf []byte) (body []byte, err error) {
 	length := u.request.ContentLength
 	switch {
+	case length > u.limit && strings.EqualFold(u.request.Header.Get("Expect"), "100-continue"): // its client waits to hear this
+		err = &http.MaxBytesError{Limit: u.limit}
 	case length > u.limit: // it is read all the same, so that the answer is heard
 		_, err = io.Copy(io.Discard, u.body)
 	case length >= 0:

@@ -16,6 +16,7 @@ type request struct {
 	name                            string
 	method, path, body, contentType string
 	key                             string // Idempotency-Key
+	encoding                        string // Content-Encoding
 	status                          int
 	field                           string
 	allow                           []string // methods
@@ -151,6 +152,9 @@ func send(t *testing.T, p *harness.Process, r request) *harness.Answer {
 	if r.key != "" {
 		header = append(header, "Idempotency-Key", r.key)
 	}
+	if r.encoding != "" {
+		header = append(header, "Content-Encoding", r.encoding)
+	}
 	answer, err := harness.Send(t.Context(), r.method, p.URL+r.path, r.body, header...)
 	if err != nil {
 		t.Fatalf("%s %.100s: %v", r.method, r.path, err)
@@ -188,6 +192,7 @@ func notJSON(path string) []request {
 		{name: path + " wrong content type", path: path, body: `{}`, contentType: "text/plain", status: 415},
 		{name: path + " a form", path: path, body: `title=a`, contentType: "application/x-www-form-urlencoded", status: 415},
 		{name: path + " a content type that is none", path: path, body: `{}`, contentType: ";;;", status: 415},
+		{name: path + " compressed", path: path, body: "\x1f\x8b\x08\x00", encoding: "gzip", status: 415},
 		{name: path + " 2 MiB", path: path, body: `{"title":"` + strings.Repeat("x", huge) + `"}`, status: 413},
 	}
 }
