@@ -88,8 +88,8 @@ export function EventsView({ model, route }) {
 function Nothing({ model, filtered, searching }) {
   if (!model.known || searching) return null;
   return html`<p class="note nothing">${filtered
-    ? 'No event is as the filter asks. It goes on looking at those that come.'
-    : html`Nothing has been published yet. An event that is shows up here by itself. Try <code>curl ${location.origin}/events -H 'Content-Type: application/json' -d '{"type":"Hello"}'</code>.`}</p>`;
+    ? 'No event passes the filter. One that comes and passes shows up here by itself.'
+    : html`Nothing has been published yet. The first event will show up here by itself. Try <code>curl ${location.origin}/events -H 'Content-Type: application/json' -d '{"type":"Hello"}'</code>.`}</p>`;
 }
 
 function Found({ source, last }) {
