@@ -16,6 +16,7 @@ import (
 // consumer that is lost is replaced.
 func (l *Log) follow(ctx context.Context) {
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := l.consume(ctx)
 		var stopped *stopError
 		if errors.As(err, &stopped) {
@@ -23,9 +24,15 @@ func (l *Log) follow(ctx context.Context) {
 			return
 		}
 		l.config.Logger.Debug("the consumer of the stream is begun again", "error", err)
-		pause(ctx, 100*time.Millisecond)
+		if time.Since(began) < time.Second { // it could not begin: an election takes its time
+			pause(ctx, 100*time.Millisecond)
+		}
 	}
 }
+
+// heartbeat is how often the servers say that a consumer is there. Who stops takes its
+// consumers along without a word: two that do not come are all that tells.
+const heartbeat = 500 * time.Millisecond
 
 // aheadMessages is how many messages are fetched ahead, aheadBytes how large they
 // may be, and applyBytes how many bytes of messages are applied as one.
@@ -51,7 +58,7 @@ func (l *Log) consume(ctx context.Context) error {
 		return err
 	}
 	incoming, err := consumer.Messages(
-		jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(time.Second),
+		jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(heartbeat),
 		jetstream.PullMaxMessagesWithBytesLimit(aheadMessages, aheadBytes))
 	if err != nil {
 		return err
