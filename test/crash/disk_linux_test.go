@@ -21,6 +21,7 @@ import (
 // A full disk is a 507, and heals when there is room; what is stored can be
 // read all the while, also after a restart on the full disk.
 func TestFullDiskIsSaidAndHeals(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=2m"); errors.Is(err, unix.EPERM) {
 		t.Skip("NOT CHECKED: a small disk of its own needs the right to mount one (root)")
@@ -63,6 +64,7 @@ func TestFullDiskIsSaidAndHeals(t *testing.T) {
 // A write that fails otherwise is a 503 until the restart, and what is stored
 // can be read; the restart makes it whole.
 func TestFailedWriteIsSaidAndARestartHeals(t *testing.T) {
+	t.Parallel()
 	bus := harness.StartBus(t)
 	u := user{t, bus}
 	u.publish("1", http.StatusOK)
@@ -81,6 +83,7 @@ func TestFailedWriteIsSaidAndARestartHeals(t *testing.T) {
 // Without a descriptor for the next segment the log was read-only until a
 // restart, though nothing was written and descriptors were free a moment later.
 func TestNoDescriptorForASegmentIsNoReasonToStop(t *testing.T) {
+	t.Parallel()
 	bus := harness.StartBus(t)
 	u := user{t, bus}
 	bulk := func(i int) string {
@@ -119,6 +122,7 @@ func TestNoDescriptorForASegmentIsNoReasonToStop(t *testing.T) {
 // A file "id" that could not be read gave the log a new id without a word, and
 // so everybody's data was dropped.
 func TestUnreadableIdIsNoNewLog(t *testing.T) {
+	t.Parallel()
 	bus := harness.StartBus(t)
 	user{t, bus}.publish("1", http.StatusOK)
 	bus.Stop()

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // TestNothingThatAnybodyWasToldIsLostWhenTheBusIsKilled kills the bus under
 // publishers, fetching readers, a stream and a subscriber, also while it starts.
 func TestNothingThatAnybodyWasToldIsLostWhenTheBusIsKilled(t *testing.T) {
+	t.Parallel()
 	o := newTold()
 	bus := harness.NewProcess(t, "event-bus", "event-bus", nil)
 	l := newLoad(bus.URL, o)
@@ -53,7 +54,7 @@ func TestNothingThatAnybodyWasToldIsLostWhenTheBusIsKilled(t *testing.T) {
 	publishers.Go(func() {
 		for i := bulks; publishing.Err() == nil; i++ {
 			l.publishBatch(publishing, fmt.Sprintf("bulk%d", i), 1e6)
-			wait(publishing, 100*time.Millisecond)
+			wait(publishing, 400*time.Millisecond)
 		}
 	})
 	before := o.last()

@@ -71,6 +71,7 @@ func (in *inbox) deliveries(n int) []delivery {
 // TestAnotherCopyOfTheBusTakesOver freezes and kills the copy of the bus that
 // delivers to a subscriber.
 func TestAnotherCopyOfTheBusTakesOver(t *testing.T) {
+	t.Parallel()
 	servers := natstest.Start(t, natstest.Options{})
 	in := &inbox{}
 	in.Server = httptest.NewServer(in)
