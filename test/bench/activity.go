@@ -67,7 +67,7 @@ func publishFor(ctx context.Context, bus *process, o options, sum *measured) err
 func (b *bench) cost(what string, with, without measured, baseline string, atMost float64) {
 	cost := 1 - with.perSecond()/without.perSecond()
 	b.rows = append(b.rows, row{what: what, figure: fmt.Sprintf("%.0f/s", with.perSecond()),
-		baseline: fmt.Sprintf("%.0f/s, %s", without.perSecond(), baseline), ratio: fmt.Sprintf("−%.1f %%", 100*cost),
+		baseline: fmt.Sprintf("%.0f/s, %s", without.perSecond(), baseline), ratio: fmt.Sprintf("%+.1f %%", -100*cost),
 		target: fmt.Sprintf("≤ %.0f %%", 100*atMost), ok: cost <= atMost})
 }
 
