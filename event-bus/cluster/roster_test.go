@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"miniblog/event-bus/cluster"
 	"miniblog/event-bus/cluster/natstest"
-	"miniblog/test/harness"
+	"miniblog/test/wait"
 )
 
 func TestEveryCopyKnowsWhoTakesPart(t *testing.T) {
@@ -37,7 +36,7 @@ func TestEveryCopyKnowsWhoTakesPart(t *testing.T) {
 	}
 	await := func(i int, wantCopies, wantServers []string) (m cluster.Members) {
 		t.Helper()
-		harness.Eventually(t, 30*time.Second, func() error {
+		wait.Nil(t, "the members of the cluster", func() error {
 			m = rosters[i].Members(t.Context())
 			if copies, kept := states(m); !slices.Equal(copies, wantCopies) || !slices.Equal(kept, wantServers) || m.Error != "" {
 				return fmt.Errorf("there are %v on %v (%s)", copies, kept, m.Error)

@@ -100,8 +100,10 @@ func TestDeadLetterIsLookedAtAndDeliveredAgainAfterTheCure(t *testing.T) {
 	c.awaitText(`.letter[data-sequence="1"] .action`, "1 refused again")
 
 	subscriber.cured.Store(true)
-	c.click(`.letter[data-sequence="1"] .action button`)
-	c.click(".action.asked button")
+	c.TabTo(`.letter[data-sequence="1"] .action button`) // the keyboard is enough
+	c.Press(browser.Enter)
+	c.Await("the question, with the focus on its answer", `document.activeElement.matches(".action.asked button:not(.quiet)")`)
+	c.Press(browser.Enter)
 	c.Await("that the letter is gone", `!document.querySelector('.letter[data-sequence="1"]') && document.querySelector('.letter[data-sequence="2"]')`)
 	c.click(`.reasons .action button`)
 	c.awaitText(".action.asked", "1 dead letter (event 2)")
