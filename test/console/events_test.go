@@ -3,6 +3,7 @@ package console
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 
 	"miniblog/test/browser"
@@ -133,10 +134,14 @@ func TestConsoleWorksByKeyboardAloneAndOnAPhone(t *testing.T) {
 	c.Await("a tour that is out of the way", `!document.querySelector(".tour") && document.querySelector("#tour-open")`)
 
 	c.Await("a name for every field and button", `[...document.querySelectorAll("input,textarea,button")].every((e) => e.labels?.length || e.textContent.trim())`)
-	c.Resize(360, 740)
-	for _, place := range []string{"#/", "#/events", "#/events/2", "#/life/2", "#/subscribers/moderation", "#/log", "#/api"} {
-		c.visit(place)
-		c.Await("the view "+place, `document.querySelector(".view > :not(h2)")`)
-		c.Await("nothing beside the screen in "+place, `document.documentElement.scrollWidth <= 360`)
+	long := strings.Repeat("unbroken", 15)
+	publish(t, blog.Bus, []string{fmt.Sprintf(`{"type":"%s.v1","source":"/%s","subject":"%s","data":{"content":"%s"}}`, long, long, long, long)})
+	for _, width := range []int64{360, 1280} {
+		c.Resize(width, 740)
+		for _, place := range []string{"#/", "#/events", "#/events?type=CommentCreated", "#/events/2", "#/life/2", "#/life/5", "#/subscribers/moderation", "#/log", "#/api"} {
+			c.visit(place)
+			c.Await("the view "+place, `document.querySelector(".view > :not(h2)")`)
+			c.Await(fmt.Sprintf("nothing beside a screen of %d pixels in %s", width, place), fmt.Sprintf(`document.documentElement.scrollWidth <= %d`, width))
+		}
 	}
 }
