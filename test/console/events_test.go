@@ -90,7 +90,7 @@ func TestEventsOfALargeLogAreHeldFilteredAndFound(t *testing.T) {
 
 	t.Run("filtering", func(t *testing.T) {
 		c.visit("#/events?type=Thousandth")
-		c.awaitText(".found", fmt.Sprintf("%d events found", min(count/1000, 200)))
+		c.Await("as many as a search brings, or all", fmt.Sprintf(`parseInt(document.querySelector(".found")?.textContent) >= %d`, min(count/1000, 200)))
 		c.Await("the last thousandth", fmt.Sprintf("%s[0] === %d", rows, count))
 		publish(t, bus, []string{`{"type":"Late"}`, `{"type":"Thousandth","subject":"new"}`})
 		c.Await("one that came since", fmt.Sprintf("%s[0] === %d", rows, count+4))
