@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,9 +28,18 @@ type record struct {
 	Output     string
 }
 
-// runTests runs the tests of packages, with the race detector.
+// runTests runs the tests of packages, and a few that fail once more: see verdict.
 func runTests(ctx context.Context, packages []string) error {
-	cmd := goCommand(ctx, append([]string{"test", "-json", "-race", "-vet=off", "-timeout", timeLimit}, packages...)...)
+	r := newReport(os.Stdout)
+	begun := time.Now()
+	err := goTest(ctx, r, packages...)
+	r.sum(time.Since(begun))
+	return r.verdict(err, alone(ctx, r))
+}
+
+// goTest runs tests with the race detector, and reports to r.
+func goTest(ctx context.Context, r *report, args ...string) error {
+	cmd := goCommand(ctx, append([]string{"test", "-json", "-race", "-vet=off", "-timeout", timeLimit}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -36,12 +47,8 @@ func runTests(ctx context.Context, packages []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	r := newReport(os.Stdout)
-	begun := time.Now()
 	readErr := r.read(out)
-	err = errors.Join(readErr, cmd.Wait())
-	r.sum(time.Since(begun))
-	return err
+	return errors.Join(readErr, cmd.Wait())
 }
 
 // report is what became of the tests so far.
@@ -51,7 +58,8 @@ type report struct {
 	tests   map[string]int      // passed, by package
 	passed  int
 	skipped []skip
-	failed  []string
+	failed  []string // packages and tests
+	final   bool     // something failed that a second run could not excuse
 }
 
 func newReport(w io.Writer) *report {
@@ -94,7 +102,7 @@ func (r *report) ofTest(line record) {
 		r.skipped = append(r.skipped, skip{line.Package, line.Test, reason(r.output[key])})
 	case "fail":
 		r.failed = append(r.failed, key)
-		fmt.Fprint(r.w, strings.Join(r.output[key], ""))
+		r.show(key)
 	default:
 		return
 	}
@@ -113,13 +121,26 @@ func (r *report) ofPackage(line record) {
 	case "pass":
 		fmt.Fprintf(r.w, "ok    %-32s %3d tests  %6.1f s\n", line.Package, r.tests[line.Package], line.Elapsed)
 	case "fail":
-		for test, output := range r.output { // a crash or the time limit ends tests without a verdict
+		blamed := slices.ContainsFunc(r.failed, func(test string) bool { return strings.HasPrefix(test, line.Package+" ") })
+		r.final = r.final || !blamed
+		for test := range r.output { // a crash or the time limit ends tests without a verdict
 			if strings.HasPrefix(test, line.Package+" ") {
-				fmt.Fprint(r.w, strings.Join(output, ""))
+				r.final = true
+				r.show(test)
 			}
 		}
-		fmt.Fprint(r.w, strings.Join(r.output[key], ""))
+		r.show(key)
 	}
+}
+
+// inexcusable is what no second run makes good.
+var inexcusable = regexp.MustCompile(`(?m)^(WARNING: DATA RACE|panic: |fatal error: )`)
+
+// show prints what a test or a package that failed has said.
+func (r *report) show(key string) {
+	said := strings.Join(r.output[key], "")
+	r.final = r.final || inexcusable.MatchString(said)
+	fmt.Fprint(r.w, said)
 }
 
 // reason is what a test said when it skipped itself.
@@ -140,13 +161,22 @@ func (r *report) sum(took time.Duration) {
 	for _, test := range r.failed {
 		fmt.Fprintf(r.w, "  failed: %s\n", test)
 	}
-	if len(r.skipped) == 0 {
+	var lines []string
+	for _, s := range r.skipped {
+		lines = append(lines, fmt.Sprintf("%s %s: %s", s.pkg, s.test, s.reason))
+	}
+	framed(r.w, "SKIPPED, and so NOT CHECKED:", lines)
+}
+
+// framed prints lines so that nobody overlooks them.
+func framed(w io.Writer, title string, lines []string) {
+	if len(lines) == 0 {
 		return
 	}
 	frame := strings.Repeat("!", 78)
-	fmt.Fprintf(r.w, "\n%s\n!! SKIPPED, and so NOT CHECKED:\n", frame)
-	for _, s := range r.skipped {
-		fmt.Fprintf(r.w, "!!   %s %s: %s\n", s.pkg, s.test, s.reason)
+	fmt.Fprintf(w, "\n%s\n!! %s\n", frame, title)
+	for _, line := range lines {
+		fmt.Fprintf(w, "!!   %s\n", line)
 	}
-	fmt.Fprintln(r.w, frame)
+	fmt.Fprintln(w, frame)
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +64,47 @@ func TestReportSaysWhatMatters(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(out.String())
+	}
+}
+
+func TestFewThatFailRunOnceMoreAlone(t *testing.T) {
+	const bad = `{"Action":"fail","Package":"miniblog/b","Test":"TestBad/part"}
+{"Action":"fail","Package":"miniblog/b","Test":"TestBad"}
+`
+	const end = `{"Action":"fail","Package":"miniblog/b"}`
+	var many string
+	for i := range mostAgain + 1 {
+		many += fmt.Sprintf(`{"Action":"fail","Package":"miniblog/b","Test":"Test%d"}`, i)
+	}
+	broken, passes := errors.New("exit status 1"), func(string, string) error { return nil }
+	for name, c := range map[string]struct {
+		said  string
+		alone func(pkg, test string) error
+		well  bool
+	}{
+		"one that passes alone":                {bad + end, passes, true},
+		"one that fails again":                 {bad + end, func(string, string) error { return broken }, false},
+		"many":                                 {many + end, passes, false},
+		"a race":                               {`{"Action":"output","Package":"miniblog/b","Test":"TestBad","Output":"WARNING: DATA RACE\n"}` + bad + end, passes, false},
+		"a crash":                              {bad + `{"Action":"output","Package":"miniblog/b","Test":"TestHangs","Output":"panic\n"}` + end, passes, false},
+		"a crash with a verdict":               {`{"Action":"output","Package":"miniblog/b","Test":"TestBad","Output":"panic: index out of range\n"}` + bad + end, passes, false},
+		"a package without a test that failed": {end, passes, false},
+	} {
+		var out strings.Builder
+		r := newReport(&out)
+		if err := r.read(strings.NewReader(c.said)); err != nil {
+			t.Fatal(err)
+		}
+		var ran []string
+		err := r.verdict(broken, func(pkg, test string) error { ran = append(ran, pkg+" "+test); return c.alone(pkg, test) })
+		if (err == nil) != c.well {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.well && (len(ran) != 1 || ran[0] != "miniblog/b TestBad" || !strings.Contains(out.String(), "TO BE MENDED")) {
+			t.Errorf("%s: ran %v and said %s", name, ran, out.String())
+		}
+	}
+	if err := newReport(io.Discard).verdict(nil, passes); err != nil {
+		t.Error(err)
 	}
 }
