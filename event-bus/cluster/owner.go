@@ -197,7 +197,8 @@ func (o *Owners) makeBucket(ctx context.Context) (jetstream.KeyValue, error) {
 func (o *Owners) take(ctx context.Context, kv jetstream.KeyValue, subscriber string, revision uint64, position *push.Position, answer func(context.Context, []byte) []byte) (*tenure, error) {
 	t := &tenure{owners: o, kv: kv, subscriber: subscriber, record: record{o.owner, event.NewID(), position}, revision: revision, renewed: time.Now()}
 	t.over, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	err := t.write(func(*record) {})
+	t.renewing, t.stopRenewing = context.WithCancel(t.over)
+	err := t.write(t.over, attemptWithin, func(*record) {})
 	t.first = t.revision
 	if err != nil {
 		t.cancel()

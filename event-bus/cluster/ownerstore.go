@@ -31,6 +31,8 @@ type tenure struct {
 	subscriber   string
 	over         context.Context
 	cancel       context.CancelFunc
+	renewing     context.Context // ends before over: see end
+	stopRenewing context.CancelFunc
 	subscription *nats.Subscription
 	running      sync.WaitGroup
 
@@ -70,34 +72,36 @@ func (t *tenure) left() time.Duration {
 // renew writes the record often enough for the tenure to last, and ends it when it
 // does not.
 func (t *tenure) renew() {
-	for pause(t.over, min(t.owners.lease/16, max(t.left(), 0))) {
+	for pause(t.renewing, min(t.owners.lease/16, max(t.left(), 0))) {
 		if t.owners.log.Failure() != nil { // another copy may deliver what this one cannot read
 			t.cancel()
 		}
 		if t.holds() && t.left() < t.owners.lease/2 {
-			if err := t.write(func(*record) {}); err != nil {
+			if err := t.write(t.renewing, attemptWithin, func(*record) {}); err != nil {
 				t.owners.logger.Debug("the ownership could not be renewed", "subscriber", t.subscriber, "error", err)
 			}
 		}
 	}
 }
 
-// end gives the tenure up, and waits for what belongs to it.
+// end gives the tenure up, and waits for what belongs to it. Servers that are busy
+// with an election keep no process from stopping: the next owner waits for a lease.
 func (t *tenure) end() {
 	if t.subscription != nil {
 		t.subscription.Unsubscribe()
 	}
-	t.write(func(r *record) { r.Owner = "" }) // if that fails the next owner waits for a lease
+	t.stopRenewing()
+	t.write(t.over, attemptWithin/2, func(r *record) { r.Owner = "" })
 	t.cancel()
 	t.running.Wait()
 	t.owners.owned.Add(-1)
 }
 
 // write changes the record, which renews the tenure.
-func (t *tenure) write(change func(*record)) error {
+func (t *tenure) write(ctx context.Context, within time.Duration, change func(*record)) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	ctx, cancel := context.WithTimeout(t.over, attemptWithin)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return t.writeLocked(ctx, change)
 }
@@ -217,7 +221,7 @@ func (t *tenure) position() (p push.Position, found bool) {
 
 // Save implements push.Store.
 func (t *tenure) Save(p push.Position) error {
-	return t.write(func(r *record) { r.Position = &p })
+	return t.write(t.over, attemptWithin, func(r *record) { r.Position = &p })
 }
 
 // Add implements push.Store. The event is left out: every copy has it in its log.

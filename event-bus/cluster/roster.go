@@ -182,7 +182,10 @@ func (r *Roster) askServers(ctx context.Context) ([]Server, Stream, error) {
 		if !p.Current {
 			s.State = "behind"
 		}
-		if p.Offline || p.Active > silentFor { // whoever was killed has not said that it leaves
+		// Whoever was killed has not said that it leaves. One whom this leader has never
+		// heard has no time since: a follower keeps none (raft.go of nats-server).
+		unheard := p.Active == 0 && !p.Current
+		if p.Offline || unheard || p.Active > silentFor {
 			s.State = "offline"
 		}
 		servers = append(servers, s)
