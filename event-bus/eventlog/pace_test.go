@@ -22,14 +22,10 @@ const (
 // answered, on a disk whose syncs take syncTakes, by a clock of its own. It
 // returns how long that took and how many syncs.
 func paced(t *testing.T, publishers int) (took time.Duration, syncs int) {
-	encoders := make(chan *zstd.Encoder, 16) // made out here: the clock does not know them
-	for range cap(encoders) {
-		e := newEncoder(zstd.SpeedFastest)
-		e.EncodeAll(nil, nil)
-		encoders <- e
-	}
+	shared := newEncoder(zstd.SpeedFastest) // made out here: the clock does not know it
+	shared.EncodeAll(nil, nil)
 	before := fastEncoders.New
-	fastEncoders.New = func() any { return <-encoders }
+	fastEncoders.New = func() any { return shared }
 	defer func() { fastEncoders.New = before }()
 	decoder()
 	synctest.Test(t, func(t *testing.T) {
