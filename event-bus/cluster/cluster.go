@@ -52,14 +52,12 @@ type Log struct {
 	nonces        nonces
 	stop          context.CancelFunc
 	done          sync.WaitGroup
-	wake          chan struct{} // tells the sender that wanted requests wait; holds one
-	full          chan struct{} // tells it that a message is full; holds one
+	full          chan struct{} // tells the sender that a message is full; holds one
 	seen          atomic.Uint64 // the newest message that was applied
 
 	mu      sync.Mutex
 	waiting []*request
 	size    int               // of those that wait, in bytes
-	wanted  int               // how many must wait before the sender is woken
 	pace    eventlog.Pace     // of messages
 	pending map[string]*group // sent and not yet answered, by nonce
 	current applied           // owned by the apply loop; under mu for the saver
@@ -85,7 +83,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", config.Servers, err)
 	}
-	l := &Log{config: config, conn: conn, nonces: newNonces(), wake: make(chan struct{}, 1), full: make(chan struct{}, 1), wanted: 1, pending: map[string]*group{}, comparison: comparison{witnesses: map[string]witness{}}}
+	l := &Log{config: config, conn: conn, nonces: newNonces(), pace: eventlog.NewPace(), full: make(chan struct{}, 1), pending: map[string]*group{}, comparison: comparison{witnesses: map[string]witness{}}}
 	if l.js, err = jetstream.New(conn, jetstream.WithDefaultTimeout(attemptWithin)); err == nil {
 		err = l.open(ctx)
 	}

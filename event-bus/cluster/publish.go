@@ -93,13 +93,16 @@ func (l *Log) enqueue(ctx context.Context, lines []event.Line, within time.Durat
 	}
 	l.waiting = append(l.waiting, r)
 	l.size += r.size
-	enough, full := len(l.waiting) >= l.wanted, l.size >= groupBytes
+	enough, full := l.pace.Enough(len(l.waiting)), l.size >= groupBytes
 	l.mu.Unlock()
 	if enough {
-		signal(l.wake)
+		l.pace.Tell()
 	}
 	if full {
-		signal(l.full)
+		select {
+		case l.full <- struct{}{}:
+		default: // it has been told
+		}
 	}
 	timeout := time.NewTimer(within)
 	defer timeout.Stop()
@@ -182,19 +185,12 @@ func (l *Log) take() []*request {
 	}
 	requests := slices.Clone(l.waiting[:n])
 	l.waiting = slices.Delete(l.waiting, 0, n)
-	l.wanted, l.size = 1, 0
+	l.pace.Taken()
+	l.size = 0
 	for _, r := range l.waiting {
 		l.size += r.size
 	}
 	return requests
-}
-
-// signal sends to a channel that holds one, if it does not hold it yet.
-func signal(to chan struct{}) {
-	select {
-	case to <- struct{}{}:
-	default:
-	}
 }
 
 // publish sends a group until the stream has it or nobody waits for it any

@@ -69,47 +69,14 @@ func (l *Log) untilNext(g *group) {
 // ended.
 func (l *Log) next(ctx context.Context) []*request {
 	for {
-		l.gather(ctx)
+		l.pace.Gather(ctx, &l.mu, func() (int, bool) { return len(l.waiting), l.size >= groupBytes })
 		if requests := l.take(); len(requests) > 0 {
 			return requests
 		}
 		select {
-		case <-l.wake:
+		case <-l.pace.Woken():
 		case <-ctx.Done():
 			return nil
-		}
-	}
-}
-
-// gather waits for those who are expected as long as it is worth it, but not if
-// nobody waits.
-func (l *Log) gather(ctx context.Context) {
-	for {
-		l.mu.Lock()
-		n, expected := len(l.waiting), l.pace.Expected
-		if n == 0 || n >= expected || l.size >= groupBytes {
-			l.mu.Unlock()
-			return
-		}
-		l.wanted = n + (expected-n+1)/2 // then it is another question
-		select {
-		case <-l.wake: // it told of fewer
-		default:
-		}
-		most := l.pace.Worth(n)
-		l.mu.Unlock()
-		if most <= 0 {
-			return
-		}
-		timeout := time.NewTimer(most)
-		select {
-		case <-l.wake:
-			timeout.Stop()
-		case <-timeout.C:
-			return
-		case <-ctx.Done():
-			timeout.Stop()
-			return
 		}
 	}
 }

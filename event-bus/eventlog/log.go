@@ -54,7 +54,6 @@ type Log struct {
 	pace    Pace
 	opened  time.Time
 
-	wake   chan struct{} // tells the writer that wanted requests wait; holds one
 	rolled chan struct{} // tells the sealer that a segment is full; holds one
 	stop   context.CancelFunc
 	done   sync.WaitGroup // writer and sealer
@@ -66,7 +65,6 @@ type Log struct {
 
 	mu       sync.Mutex
 	waiting  []*request
-	wanted   int   // how many must wait before the writer is woken
 	failed   error // why Append fails, once it does
 	segments []*segment
 	recent   recent
@@ -125,11 +123,10 @@ func open(folder disk.Folder, options Options) (*Log, error) {
 	l := &Log{
 		folder: folder, id: r.id, options: options,
 		unlock:   func() error { return nil },
-		wake:     make(chan struct{}, 1),
 		rolled:   make(chan struct{}, 1),
 		stop:     stop,
 		opened:   time.Now(),
-		wanted:   1,
+		pace:     NewPace(),
 		segments: r.segments,
 		durable:  r.segments[len(r.segments)-1].last,
 		moved:    make(chan struct{}),

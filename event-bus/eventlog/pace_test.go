@@ -101,12 +101,12 @@ func TestWaitIsNeverLongerThanItIsWorth(t *testing.T) {
 			{90, 10, 100, 0},             // all are there
 		} {
 			p.Answered(c.group, c.waiting)
-			if got := p.Worth(c.n); got != c.want {
+			if got := p.worth(c.n); got != c.want {
 				t.Errorf("%d wait, %d were served and %d waited: it is worth %v, want %v", c.n, c.group, c.waiting, got, c.want)
 			}
 		}
 		time.Sleep(syncTakes / 2)
-		if got := p.Worth(1); got > 0 {
+		if got := p.worth(1); got > 0 {
 			t.Errorf("half a sync after the answer it is worth another %v", got)
 		}
 	})

@@ -62,13 +62,10 @@ func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error
 		return nil, err
 	}
 	l.waiting = append(l.waiting, r)
-	enough := len(l.waiting) >= l.wanted
+	enough := l.pace.Enough(len(l.waiting))
 	l.mu.Unlock()
 	if enough {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		l.pace.Tell()
 	}
 	select {
 	case <-r.done:
@@ -82,11 +79,11 @@ func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error
 // one batch and one sync, so that under load a sync serves many.
 func (l *Log) write(ctx context.Context) {
 	for {
-		l.gather(ctx)
+		l.pace.Gather(ctx, &l.mu, func() (int, bool) { return len(l.waiting), false })
 		group := l.takeGroup()
 		if len(group) == 0 {
 			select {
-			case <-l.wake:
+			case <-l.pace.Woken():
 				continue
 			case <-ctx.Done():
 				if l.failed == nil {
@@ -124,7 +121,7 @@ func (l *Log) takeGroup() []*request {
 	}
 	group := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
-	l.wanted = 1
+	l.pace.Taken()
 	if n > 1 || len(l.waiting) > 0 { // they came while the last batch was written
 		l.busyUntil.Store(int64(time.Since(l.opened) + busyFor))
 	}

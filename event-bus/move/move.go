@@ -88,7 +88,7 @@ func importSubscribers(ctx context.Context, to *cluster.Log, from *eventlog.Log,
 		tenure, err := owners.Own(soon, name, func(context.Context, []byte) []byte { return nil })
 		cancel()
 		if err != nil {
-			return fmt.Errorf("the cursor of subscriber %s: a bus delivers already: %w", name, err)
+			return fmt.Errorf("the cursor of subscriber %s: a bus of the cluster delivers to it already; stop the buses and import again: %w", name, err)
 		}
 		err = push.Carry(source, tenure.Store, from.Reader, from.Last())
 		tenure.End()
