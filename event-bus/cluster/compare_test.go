@@ -14,10 +14,14 @@ import (
 	"miniblog/event-bus/eventlog"
 )
 
+// compareEvery is short, and yet long enough for three copies on a busy machine to
+// have spoken before a tie is over.
+const compareEvery = 600 * time.Millisecond
+
 // openComparing opens a copy that compares what it has all the time.
 func openComparing(t *testing.T, servers *natstest.Cluster, dir string) *cluster.Log {
 	t.Helper()
-	l, err := cluster.Open(t.Context(), cluster.Config{Servers: servers.URL(), Dir: dir, CompareEvery: 100 * time.Millisecond, Logger: quiet})
+	l, err := cluster.Open(t.Context(), cluster.Config{Servers: servers.URL(), Dir: dir, CompareEvery: compareEvery, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
