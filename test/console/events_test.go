@@ -120,11 +120,15 @@ func TestConsoleWorksByKeyboardAloneAndOnAPhone(t *testing.T) {
 	c.Press(browser.Enter)
 	c.Await("the list", `document.querySelector("#events .row")`)
 	c.TabTo("#events")
+	c.Await("all four events", rows+".length === 4")
 	c.loaded()
 	for range 3 {
 		c.Press(browser.ArrowDown)
 	}
 	c.Await("the third event", `document.querySelector("#events").getAttribute("aria-activedescendant") === "events-2"`)
+	publish(t, blog.Bus, []string{`{"type":"Late"}`})
+	c.awaitText(".found .newer", "1 newer event")
+	c.Await("the same event", `document.querySelector("#events .row.active .sequence").textContent === "2"`)
 	c.Press(browser.Enter)
 	c.Await("its details, with the focus", `document.activeElement.id === "detail" && document.activeElement.textContent.startsWith("Event ")`)
 	c.Press(browser.Escape)
@@ -138,7 +142,7 @@ func TestConsoleWorksByKeyboardAloneAndOnAPhone(t *testing.T) {
 	publish(t, blog.Bus, []string{fmt.Sprintf(`{"type":"%s.v1","source":"/%s","subject":"%s","data":{"content":"%s"}}`, long, long, long, long)})
 	for _, width := range []int64{360, 1280} {
 		c.Resize(width, 740)
-		for _, place := range []string{"#/", "#/events", "#/events?type=CommentCreated", "#/events/2", "#/life/2", "#/life/5", "#/subscribers/moderation", "#/log", "#/api"} {
+		for _, place := range []string{"#/", "#/events", "#/events?type=CommentCreated", "#/events/2", "#/life/2", "#/life/6", "#/subscribers/moderation", "#/log", "#/api"} {
 			c.visit(place)
 			c.Await("the view "+place, `document.querySelector(".view > :not(h2)")`)
 			c.Await(fmt.Sprintf("nothing beside a screen of %d pixels in %s", width, place), fmt.Sprintf(`document.documentElement.scrollWidth <= %d`, width))

@@ -29,7 +29,8 @@ export function EventsView({ model, route }) {
   useEffect(() => setActive(-1), [source]);
 
   const { last } = model.log;
-  const following = !held && atTop;
+  const atRow = active >= 0 && active <= list.current?.rows().last; // the keyboard stays at its event
+  const following = !held && atTop && !atRow;
   if (!filtered && (following || source.head === 0 || source.head > last)) source.head = last;
   useEffect(() => {
     if (filtered && following) source.follow(last);
