@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"miniblog/internal/bus"
+	"miniblog/internal/disk"
 	"miniblog/internal/fault"
 	"miniblog/internal/web"
 	"miniblog/internal/wire"
@@ -37,6 +39,7 @@ const (
 const (
 	snapshotLimit = 2 * time.Minute // how long giving one may take: until then the write-ahead log only grows
 	snapshotBytes = 1 << 20         // what is handed to the connection at once
+	peerSilence   = 5 * time.Second // after which a copy that sends one is given up
 )
 
 // serveSnapshots answers GET /snapshot at Snapshots.Addr until ctx ends.
@@ -47,7 +50,11 @@ func (p *Projection) serveSnapshots(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /snapshot", web.Handler(p.giveSnapshot))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	server := &http.Server{
+		Handler:           web.Chain(mux, web.Observe),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		WriteTimeout: 30 * time.Second, // a snapshot sets its own, write by write
+	}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving SNAPSHOT_ADDR %s: %w", listener.Addr(), err)
@@ -176,14 +183,24 @@ func (p *Projection) join(ctx context.Context) {
 	slog.Info("a snapshot of another copy was taken", "sequence", at.Sequence.String(), "took", time.Since(began).Round(time.Millisecond))
 }
 
+var errSilent = fmt.Errorf("the other copy sent nothing for %v", peerSilence)
+
 // errNoFit says that a snapshot is of no use here.
 var errNoFit = errors.New("the snapshot does not fit")
 
 // takeSnapshot puts a snapshot of another copy beside the empty database, from where
-// it goes on like one that is built. It fails if there is none that fits.
-func (p *Projection) takeSnapshot(ctx context.Context) error {
+// it goes on like one that is built. It fails if there is none that fits, and leaves
+// nothing of it then: a disk that it has filled must not stay full.
+func (p *Projection) takeSnapshot(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, snapshotLimit)
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeStore(p.config.Dir, nextFile))
+		}
+	}()
 	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second}).DialContext, ResponseHeaderTimeout: 10 * time.Second}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.config.Snapshots.URL+"/snapshot", nil)
@@ -204,8 +221,13 @@ func (p *Projection) takeSnapshot(ctx context.Context) error {
 	case resp.ContentLength < 0:
 		return fmt.Errorf("%w: its length is not said", errNoFit)
 	}
-	if err := p.writeNext(resp.Body); err != nil {
-		return err
+	if free, total := disk.Room(p.config.Dir); total > 0 && uint64(resp.ContentLength) > free/2 {
+		return fmt.Errorf("%w: it has %d bytes, and the disk has room for %d: half is left for others", errNoFit, resp.ContentLength, free/2)
+	}
+	silent := time.AfterFunc(peerSilence, func() { giveUp(errSilent) })
+	defer silent.Stop()
+	if err := p.writeNext(heard{resp.Body, silent}); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	next, err := tryStore(p.config.Dir, nextFile, p.config.Schema, serving)
 	if err != nil {
@@ -220,6 +242,19 @@ func (p *Projection) takeSnapshot(ctx context.Context) error {
 	p.next = next
 	p.rolledBack()
 	return nil
+}
+
+// heard is a body whose sender may be silent until the timer ends.
+type heard struct {
+	io.Reader
+	silent *time.Timer
+}
+
+// Read implements io.Reader.
+func (h heard) Read(b []byte) (int, error) {
+	n, err := h.Reader.Read(b)
+	h.silent.Reset(peerSilence)
+	return n, err
 }
 
 // writeNext writes the file of a database that is to be read from body.
