@@ -133,6 +133,9 @@ func write(w http.ResponseWriter, h *holder, status int, contentType string, bod
 	header := w.Header()
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if status >= 400 {
+		answerOf(w).ours = true // a page for people
+	}
 	w.WriteHeader(status)
 	if len(body) <= smallBytes {
 		w.Write(body)

@@ -74,8 +74,9 @@ var requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 	Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30},
 }, []string{"route", "status"})
 
-// Observe measures every request, turns the mux's own answers (no such route,
-// wrong method) into problems, and a panic into a 500.
+// Observe measures every request, turns the errors that the standard library
+// answers by itself (no such route, wrong method, a range that a file does not
+// have) into problems, and a panic into a 500.
 func Observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -106,7 +107,8 @@ type answer struct {
 	came     time.Time     // the request's headers
 	sending  time.Duration // its client has taken so long to send the body
 	status   int
-	replaced bool // the mux's plain text was replaced by a problem
+	ours     bool // an error of this package
+	replaced bool // another error, and a problem took its place
 	holder   holder
 }
 
@@ -150,9 +152,12 @@ func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
 	}
-	if a.request.Pattern == "" && !a.replaced && status >= 400 { // the mux found no route
+	if status >= 400 && !a.ours && !a.replaced {
 		a.replaced = true
-		WriteProblem(a.ResponseWriter, a.unrouted(status))
+		for _, of := range []string{"Content-Encoding", "Etag", "Last-Modified"} { // of what was asked for
+			a.Header().Del(of)
+		}
+		WriteProblem(a.ResponseWriter, a.problem(status))
 		return
 	}
 	a.ResponseWriter.WriteHeader(status)
@@ -165,11 +170,22 @@ func NotAllowed(header http.Header, method, allow string) *Problem {
 	return NewProblem(http.StatusMethodNotAllowed, "%s is not possible here; use %s.", method, allow)
 }
 
-func (a *answer) unrouted(status int) *Problem {
-	if status == http.StatusMethodNotAllowed {
+// problem is the answer in the place of an error of the standard library.
+func (a *answer) problem(status int) *Problem {
+	switch {
+	case status == http.StatusMethodNotAllowed:
 		return NotAllowed(a.Header(), a.request.Method, a.Header().Get("Allow"))
+	case status == http.StatusPreconditionFailed:
+		return NewProblem(status, "What is here is not what If-Match or If-Unmodified-Since names: get it anew.")
+	case status == http.StatusRequestedRangeNotSatisfiable:
+		return NewProblem(status, "What is here has none of the bytes that Range names: leave that header out.")
+	case status == http.StatusNotFound, a.request.Pattern == "":
+		return NewProblem(status, "There is nothing at %.100q. docs/api.md lists the routes.", a.request.URL.Path)
+	case status >= 500:
+		return NewProblem(status, "The service could not do this now. Trying again may help.")
+	default:
+		return NewProblem(status, "This route does not take such a request. docs/api.md says what it takes.")
 	}
-	return NewProblem(status, "There is nothing at %.100q. docs/api.md lists the routes.", a.request.URL.Path)
 }
 
 // Write implements http.ResponseWriter.

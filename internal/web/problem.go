@@ -75,6 +75,7 @@ func WriteProblem(w http.ResponseWriter, p *Problem) {
 	if err != nil { // a detail that quotes invalid UTF-8
 		body, _ = json.Marshal(NewProblem(p.Status, "The request could not be used."))
 	}
+	answerOf(w).ours = true
 	w.WriteHeader(p.Status)
 	w.Write(append(body, '\n'))
 }

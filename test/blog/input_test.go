@@ -17,6 +17,7 @@ type request struct {
 	method, path, body, contentType string
 	key                             string // Idempotency-Key
 	encoding                        string // Content-Encoding
+	header                          []string
 	status                          int
 	field                           string
 	allow                           []string // methods
@@ -98,6 +99,7 @@ func TestBadInputIsRefusedWithASentenceAndHarmsNobody(t *testing.T) {
 			badLimitsOf("/events", "-1", "0", "x", "1.5", "99999999999999999999"),
 			badWaits(),
 			badReplays(),
+			badParts("/", "/console/style.css", "/console/openapi.json"),
 			wrongMethods(map[string][]string{"/events": {"GET", "HEAD", "POST"}, "/subscribers": {"GET", "HEAD"}, "/subscribers/comments/replay": {"POST"}}),
 			unknownRoutes("/events/", "/events/1", "/subscribers/comments", "/posts"),
 		)},
@@ -105,6 +107,7 @@ func TestBadInputIsRefusedWithASentenceAndHarmsNobody(t *testing.T) {
 			{method: "GET", path: "/", status: 200},
 			{method: "GET", path: "/config.json", status: 200},
 		}, slices.Concat(
+			badParts("/", "/config.json", "/style.css", "/js/main.js", "/vendor/preact-htm.js"),
 			wrongMethods(map[string][]string{"/": {"GET", "HEAD"}, "/config.json": {"GET", "HEAD"}}),
 			unknownRoutes("/posts", "/js/", "/js/none.js", "/..%2f..%2fmain.go", "/%00", "/"+strings.Repeat("x", 10_000)),
 		)},
@@ -118,7 +121,7 @@ func TestBadInputIsRefusedWithASentenceAndHarmsNobody(t *testing.T) {
 			}
 			common := slices.Concat(
 				wrongMethods(map[string][]string{"/healthz": {"GET", "HEAD"}, "/readyz": {"GET", "HEAD"}, "/metrics": {"GET", "HEAD"}}),
-				unknownRoutes("/none", "/healthz/", "/__proto__", "/%2e%2e%2fetc%2fpasswd", "/posts/"+strings.Repeat("y", 10_000)),
+				unknownRoutes("/debug/pprof/none", "/none", "/healthz/", "/__proto__", "/%2e%2e%2fetc%2fpasswd", "/posts/"+strings.Repeat("y", 10_000)),
 			)
 			for i, bad := range slices.Concat(s.requests, common) {
 				t.Run(bad.name, func(t *testing.T) {
@@ -155,7 +158,7 @@ func send(t *testing.T, p *harness.Process, r request) *harness.Answer {
 	if r.encoding != "" {
 		header = append(header, "Content-Encoding", r.encoding)
 	}
-	answer, err := harness.Send(t.Context(), r.method, p.URL+r.path, r.body, header...)
+	answer, err := harness.Send(t.Context(), r.method, p.URL+r.path, r.body, append(header, r.header...)...)
 	if err != nil {
 		t.Fatalf("%s %.100s: %v", r.method, r.path, err)
 	}
@@ -331,6 +334,20 @@ func badReplays() []request {
 		request{name: "a replay from -1", path: path, body: `{"after":-1}`, status: 422, field: "after"},
 		request{name: "a replay from an object", path: path, body: `{"after":{"a":1}}`, status: 400, field: "after"},
 	))
+}
+
+// badParts returns requests for files, plain and compressed, that have changed or
+// are not that long: net/http refuses those, in plain text or with nothing at all.
+func badParts(paths ...string) (requests []request) {
+	for _, path := range paths {
+		for _, encoding := range []string{"identity", "gzip"} {
+			for status, header := range map[int][]string{412: {"If-Match", `"another"`}, 416: {"Range", "bytes=9999999-"}} {
+				requests = append(requests, request{name: fmt.Sprint(path, " ", header[0], " ", encoding), method: "GET", path: path,
+					header: append(header, "Accept-Encoding", encoding), status: status})
+			}
+		}
+	}
+	return requests
 }
 
 // wrongMethods returns every usual method that a path does not allow.
