@@ -15,7 +15,7 @@ import (
 // stops it, and applied again they change nothing.
 func FuzzApply(f *testing.F) {
 	for _, data := range []string{`{"id":"p","title":"T"}`, `{"id":"p","title":"Other"}`, `{"id":7}`, `null`, `[[]]`, `{"id":"","title":""}`,
-		`{"id":"p","title":null}`, `{"id":"q","title":"\u0000\ud800"}`} {
+		`{"id":"p","title":null}`, `{"id":"q","title":"\u0000\ufffd"}`} {
 		f.Add(data)
 	}
 	view := projectiontest.Open(f, projection.Config{Schema: schema, Types: types, Apply: apply})

@@ -30,7 +30,7 @@ func Open(t testing.TB, config projection.Config) *projection.Projection {
 func ApplyTwice(t *testing.T, view *projection.Projection, typ, data string, shown func() string) {
 	t.Helper()
 	if !jsontext.Value(data).IsValid() {
-		t.Skip()
+		t.Skip("it is no JSON, and the bus takes none")
 	}
 	e := event.Event{Type: typ, ID: "e", Data: jsontext.Value(data)}
 	if err := view.ApplyNow(e); err != nil {
