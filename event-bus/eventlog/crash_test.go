@@ -23,7 +23,10 @@ var (
 
 // A log that is opened thousands of times a second seals with the encoder that
 // has the smallest tables: what it writes differs in nothing but its size.
-func init() { sealEncoders.New = func() any { return newEncoder(zstd.SpeedFastest) } }
+func init() {
+	fastest := func() any { return newEncoder(zstd.SpeedFastest) }
+	smallestEncoders.New, smallEncoders.New = fastest, fastest
+}
 
 // newRandom returns a source of random choices and says how to repeat them.
 func newRandom(t *testing.T) *rand.Rand {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -83,8 +84,9 @@ func (l *Log) rewrite(ctx context.Context, s *segment) (*segment, error) {
 
 // Sealing waits while publishers do, for they need the processor more, but not
 // beyond this many full segments: Open reads each of them whole, some 9 MB. While
-// somebody publishes it rests after each frame: that takes some 20 ms of one
-// processor, which all who deal with the events then lack.
+// somebody publishes it rests before each frame, and is content with one 8 % larger:
+// that takes some 6 ms of one processor instead of 20, which all who deal with the
+// events then lack, and 8 MB instead of 39.
 const (
 	busyFor     = 50 * time.Millisecond // after somebody had to wait for the writer
 	sealRest    = 200 * time.Millisecond
@@ -92,10 +94,12 @@ const (
 )
 
 // giveWay blocks while the writer is busy, and for a rest if anything was published
-// since the last call.
-func (l *Log) giveWay(ctx context.Context) error {
+// since the last call. It returns the encoders for the next frame, or ctx's error.
+func (l *Log) giveWay(ctx context.Context) (*sync.Pool, error) {
+	encoders := &smallestEncoders
 	if last := l.Last(); last != l.sealedBeside {
 		l.sealedBeside = last
+		encoders = &smallEncoders
 		select {
 		case <-time.After(sealRest):
 		case <-ctx.Done():
@@ -110,23 +114,25 @@ func (l *Log) giveWay(ctx context.Context) error {
 			break
 		}
 	}
-	return ctx.Err()
+	return encoders, ctx.Err()
 }
 
 // copyFrom writes the events of s in large frames. Each event of s is decoded
-// and checked on the way: damage is not copied.
-// giveWay is called between frames: it blocks while others need the machine more, or
-// returns ctx's error.
-func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(context.Context) error) error {
-	encoder := sealEncoders.Get().(*zstd.Encoder)
-	defer sealEncoders.Put(encoder)
+// and checked on the way: damage is not copied. giveWay is called before each frame.
+func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(context.Context) (*sync.Pool, error)) error {
 	var lines, pending, frame []byte
 	count := uint32(0)
 	flush := func() error {
 		if count == 0 {
 			return nil
 		}
+		encoders, err := giveWay(ctx)
+		if err != nil {
+			return err
+		}
+		encoder := encoders.Get().(*zstd.Encoder)
 		frame = encoder.EncodeAll(pending, append(frame[:0], make([]byte, headerSize)...))
+		encoders.Put(encoder)
 		data := frame[headerSize:]
 		b := batchHeader{
 			first: s.last + 1, count: count, durable: s.last,
@@ -152,11 +158,7 @@ func (s *segment) copyFrom(ctx context.Context, from *segment, giveWay func(cont
 			}
 			next++
 			if len(pending)+len(text) >= frameBytes {
-				err := flush()
-				if err == nil {
-					err = giveWay(ctx)
-				}
-				if err != nil {
+				if err := flush(); err != nil {
 					return err
 				}
 			}

@@ -80,10 +80,13 @@ var (
 	lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 )
 
-// sealEncoders encode sealed segments, once and for good: as small as can be, at
-// some 45 MB/s. One has tables of 34 MB, which go when no segment needs them for
-// a while.
-var sealEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBestCompression) }}
+// smallestEncoders and smallEncoders encode sealed segments, once and for good: as
+// small as can be, at some 45 MB/s, or beside other work three times as fast. One of
+// the smallest has tables of 34 MB, which go when it has not been needed for a while.
+var (
+	smallestEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBestCompression) }}
+	smallEncoders    = sync.Pool{New: func() any { return newEncoder(zstd.SpeedBetterCompression) }}
+)
 
 // fastEncoders encode what is not sealed yet, and what is sent of a frame that is
 // not sent whole.
