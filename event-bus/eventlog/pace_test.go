@@ -129,3 +129,28 @@ func TestSealingDoesNotDependOnTheClock(t *testing.T) {
 		t.Errorf("the sealer gives way until %v after the start", until)
 	}
 }
+
+// The best level of zstd takes a processor for long: whoever publishes meanwhile
+// would wait for it.
+func TestSealingBesidePublishersIsCheap(t *testing.T) {
+	d := crashdisk.New()
+	w, err := openWorld(d, d, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, w.log)
+	for _, published := range []bool{false, true, false} {
+		if published {
+			if err := w.together(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		encoders, err := w.log.giveWay(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]*sync.Pool{false: &smallestEncoders, true: &smallEncoders}[published]; encoders != want {
+			t.Errorf("published since the last frame %v: the next one is not encoded as it should", published)
+		}
+	}
+}
