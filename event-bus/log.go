@@ -48,8 +48,8 @@ func logConfig(env *service.Env) cluster.Config {
 }
 
 // openLog opens the log: alone, or as a copy of the one that the NATS servers
-// keep.
-func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
+// keep. name names this copy to people.
+func openLog(ctx context.Context, config cluster.Config, name string) (*openedLog, error) {
 	if config.Servers == "" {
 		log, err := eventlog.Open(config.Dir, eventlog.Options{Logger: slog.Default()})
 		kept := func(context.Context) (map[string]push.Source, error) { return push.InFolder(subscribersDir(config)) }
@@ -59,11 +59,11 @@ func openLog(ctx context.Context, config cluster.Config) (*openedLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	roster, err := log.Roster(thisCopy())
+	roster, err := log.Roster(name)
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	owners := log.Owners(thisCopy(), cluster.Lease)
+	owners := log.Owners(name, cluster.Lease)
 	return &openedLog{owner: log, local: log.Log, owners: owners, roster: roster, kept: owners.Kept}, nil
 }
 
@@ -79,11 +79,15 @@ func mayServe(config cluster.Config) error {
 	return nil
 }
 
-// thisCopy names this process to people, as services name themselves.
-func thisCopy() string {
+// thisProcess names this process to people where nobody else has: by its host,
+// which in a container is its own.
+func thisProcess() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unnamed"
+	}
+	if os.Getpid() == 1 {
+		return host
 	}
 	return fmt.Sprintf("%.40s:%d", host, os.Getpid())
 }

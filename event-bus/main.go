@@ -44,6 +44,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 			return nil, fmt.Errorf("SUBSCRIBERS_FILE=%q: %w", file, err)
 		}
 	}
+	name := env.String("COPY_NAME", thisProcess())
 	replyOnly := strings.FieldsFunc(env.String("REPLY_ONLY_TYPES", ""), func(c rune) bool { return c == ',' || c == ' ' })
 	access := console.NewAccess(env.String("CONSOLE_TOKEN", ""), env.OnlyThisMachine())
 	if err := env.Err(); err != nil {
@@ -52,7 +53,7 @@ func open(ctx context.Context, env *service.Env) (*service.Service, error) {
 	var log *openedLog
 	err := mayServe(config)
 	if err == nil {
-		log, err = openLog(ctx, config)
+		log, err = openLog(ctx, config, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s: %w", dir, withCure(dir, err))

@@ -75,7 +75,7 @@ func exportLog(ctx context.Context, env *service.Env, dir string, out io.Writer)
 			return err
 		}
 	}
-	from, err := openLog(ctx, config)
+	from, err := openLog(ctx, config, thisProcess())
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (b *blog) addCluster() {
 		name := fmt.Sprintf("event-bus-%d", i+1)
 		b.buses = append(b.buses, program{
 			name: name, binary: "event-bus", does: "stores every event",
-			port: busPort(i), data: name, env: []string{"NATS_URL=" + strings.Join(servers, ",")},
+			port: busPort(i), data: name, env: []string{"NATS_URL=" + strings.Join(servers, ","), "COPY_NAME=" + name},
 		})
 	}
 	b.front = &program{name: "event-bus", does: "leads to one of the buses that are ready", port: 4005 + b.shift}

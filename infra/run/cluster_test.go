@@ -3,12 +3,15 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"miniblog/event-bus/cluster"
 	"miniblog/test/harness"
 )
 
@@ -38,6 +41,26 @@ func TestClusterOnOneMachineOutlivesAnyOneOfItsProcesses(t *testing.T) {
 			}
 			if logs[0] != logs[1] || logs[1] != logs[2] || strings.Count(logs[0], `"type":"PostCreated"`) < 1+len(victims) {
 				return fmt.Errorf("the logs:\n%s", strings.Join(logs[:], "\n"))
+			}
+			return nil
+		})
+	})
+	t.Run("the console calls each bus by its name", func(t *testing.T) {
+		harness.Eventually(t, limit, func() error {
+			answer, err := harness.Send(t.Context(), "GET", r.url("event-bus-1")+"/console/cluster", "")
+			if err != nil {
+				return err
+			}
+			var members cluster.Members
+			if err := json.Unmarshal(answer.Body, &members); err != nil {
+				return err
+			}
+			var names []string
+			for _, copy := range members.Copies {
+				names = append(names, copy.Name)
+			}
+			if slices.Sort(names); !slices.Equal(names, []string{"event-bus-1", "event-bus-2", "event-bus-3"}) {
+				return fmt.Errorf("it calls them %q", names)
 			}
 			return nil
 		})

@@ -8,7 +8,8 @@ import (
 )
 
 // userAgent is how a process names itself to the bus, which shows it to people:
-// miniblog-query/<version> (<copy>). The copy is the host and the process.
+// miniblog-query/<version> (<copy>). The copy is the host and the process; a
+// process that is alone in its container is its host.
 func userAgent() string {
 	version := "devel"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
@@ -18,5 +19,9 @@ func userAgent() string {
 	if err != nil {
 		host = "unnamed"
 	}
-	return fmt.Sprintf("miniblog-%s/%s (%.40s:%d)", filepath.Base(os.Args[0]), version, host, os.Getpid())
+	copy := fmt.Sprintf("%.63s", host)
+	if pid := os.Getpid(); pid != 1 {
+		copy = fmt.Sprintf("%.40s:%d", host, pid)
+	}
+	return fmt.Sprintf("miniblog-%s/%s (%s)", filepath.Base(os.Args[0]), version, copy)
 }
