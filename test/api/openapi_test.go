@@ -110,6 +110,7 @@ func TestAnswersThatAreNotDescribedAreNoticed(t *testing.T) {
 		{"a status", "posts", "POST", "/posts/create", 418, "application/problem+json", problem, "add it to paths./posts/create.post.responses"},
 		{"a content type", "posts", "GET", "/posts", 200, "text/plain", `{}`, "Content-Type text/plain is not described"},
 		{"a body of another shape", "posts", "GET", "/posts", 200, "application/json", `{"p":{"id":"p"}}`, "missing property 'title'"},
+		{"the end of a long body", "posts", "GET", "/posts", 200, "application/json", `{"p":{"id":"p","title":"` + strings.Repeat("T", 1<<20) + `"},"q":{"id":"q"}}`, "missing property 'title'"},
 		{"a body that is not JSON", "posts", "GET", "/posts", 200, "application/json", `{`, "not JSON"},
 		{"a problem without its field", "posts", "POST", "/posts/create", 422, "application/problem+json", strings.Replace(problem, `,"field":"title"`, "", 1), "missing property 'field'"},
 		{"a problem that tells too much", "posts", "POST", "/posts/create", 422, "application/problem+json", strings.Replace(problem, "{", `{"stack":"main.go:1",`, 1), "'stack' not allowed"},
