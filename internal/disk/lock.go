@@ -25,5 +25,5 @@ func Lock(path string) (unlock func() error, err error) {
 		f.Close()
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
-	return f.Close, nil
+	return func() error { return errors.Join(unlockFile(f), f.Close()) }, nil
 }
