@@ -29,7 +29,10 @@ func NewAccess(token string, loopback bool) *Access {
 const cookie = "miniblog-console"
 
 // closed is what a person is told where no token can be the right one.
-const closed = "The console, /activity and replays are closed here: others than this machine can reach this event bus, and its CONSOLE_TOKEN is not set. Set it, and open /?token=… with it."
+const closed = "The console is closed here, and so are /activity and replays: other machines can reach this event bus, and it has no CONSOLE_TOKEN. Set one, and open /?token=… with it."
+
+// wrongToken is what somebody is told who brought another one.
+const wrongToken = "This is not the token. It is the CONSOLE_TOKEN of the event bus."
 
 // Guard lets next answer those who may look and act. A browser brings the token
 // in an address once (/?token=…) and is sent on to the same address without it;
@@ -47,7 +50,7 @@ func (a *Access) Guard(next web.Handler) web.Handler {
 		query := r.URL.Query()
 		if query.Has("token") && r.Method == http.MethodGet {
 			if !a.isToken(query.Get("token")) {
-				return a.refuse(w, r, http.StatusUnauthorized, "This is not the token.")
+				return a.refuse(w, r, http.StatusUnauthorized, wrongToken)
 			}
 			http.SetCookie(w, &http.Cookie{
 				Name: cookie, Value: a.cookieValue(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
@@ -85,7 +88,7 @@ func same(a, b string) bool {
 }
 
 //go:embed access.html
-var askPage []byte
+var askPage string
 
 // refuse says why somebody may not look, and to a person where to put the token.
 func (a *Access) refuse(w http.ResponseWriter, r *http.Request, status int, why string) error {
@@ -93,7 +96,11 @@ func (a *Access) refuse(w http.ResponseWriter, r *http.Request, status int, why 
 	if r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		return web.NewProblem(status, "%s", why)
 	}
-	body := bytes.ReplaceAll(askPage, []byte("{{why}}"), []byte(why))
+	class := ""
+	if why == wrongToken {
+		class = "wrong"
+	}
+	body := []byte(strings.NewReplacer("{{why}}", why, "{{class}}", class).Replace(askPage))
 	if a.token == "" {
 		start, end := bytes.Index(body, []byte("<form")), bytes.Index(body, []byte("</form>"))+len("</form>")
 		body = append(body[:start:start], body[end:]...)

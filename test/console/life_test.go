@@ -89,7 +89,11 @@ func TestDeadLetterIsLookedAtAndDeliveredAgainAfterTheCure(t *testing.T) {
 	subscriber := newPicky(t)
 	bus := harness.StartBus(t, harness.Subscriber{Name: "picky", URL: subscriber.url})
 	publish(t, bus, []string{`{"type":"Poison","subject":"a","data":{"of":"a kind"}}`, `{"type":"Poison","subject":"b"}`})
-	c := look(t, browser.Start(t), bus, "#/subscribers/picky")
+	c := look(t, browser.Start(t), bus, "#/life/1")
+	c.awaitText(`.step[data-kind="push"][data-failed="true"]`, "422: I cannot read this.")
+	c.awaitText(`.step[data-kind="dead"]`, "Given up: a dead letter of picky")
+	c.awaitText(".summary", "It was given up for picky.")
+	c.click(`.step[data-kind="dead"] a`)
 
 	c.awaitText(`.letter[data-sequence="1"] .answer`, "I cannot read this.")
 	c.awaitText(`.letter[data-sequence="1"]`, "a kind")
@@ -97,7 +101,10 @@ func TestDeadLetterIsLookedAtAndDeliveredAgainAfterTheCure(t *testing.T) {
 	c.click(`.letter[data-sequence="1"] .action button`)
 	c.awaitText(".action.asked", "1 dead letter (event 1) will be pushed to picky again")
 	c.click(".action.asked button")
-	c.awaitText(`.letter[data-sequence="1"] .action`, "1 refused again")
+	c.awaitText(`.letter[data-sequence="1"] .action .wrong`, "1 refused again")
+	c.awaitText(".attempts", "was a dead letter")
+	c.Resize(360, 740)
+	c.Await("nothing beside a screen of 360 pixels", `document.documentElement.scrollWidth <= 360`)
 
 	subscriber.cured.Store(true)
 	c.TabTo(`.letter[data-sequence="1"] .action button`) // the keyboard is enough

@@ -3,6 +3,7 @@ package console
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -67,7 +68,9 @@ func newPicky(t *testing.T) *picky {
 	p := &picky{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if !p.cured.Load() {
-			http.Error(w, "I cannot read this.", http.StatusUnprocessableEntity)
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			io.WriteString(w, `{"type":"about:blank","title":"Unprocessable Content","status":422,"detail":"I cannot read this."}`)
 		}
 	}))
 	t.Cleanup(server.Close)

@@ -47,6 +47,23 @@ func TestMapShowsAServiceThatJoinsAndThatItLeft(t *testing.T) {
 	c.awaitText(".latest", "PostCreated")
 }
 
+// appearance is what the cards and lines of two subscribers look like; parts of
+// colours are from 0 to 1.
+type appearance struct {
+	Down, Up       [3]float64 // the colours of the cards
+	Line, LineOfUp string     // how the lines are dashed
+}
+
+// appearanceOf is the JavaScript for the appearance of two nodes.
+const appearanceOf = `((down, up) => {
+	const colour = (card) => {
+		const text = getComputedStyle(card).backgroundColor;
+		return text.match(/[\d.]+/g).slice(0, 3).map((part) => Number(part) / (text.startsWith("rgb") ? 255 : 1));
+	};
+	const dashes = (card) => getComputedStyle(document.querySelector('[data-line="' + card.dataset.node + '"] path')).strokeDasharray;
+	return { Down: colour(down), Up: colour(up), Line: dashes(down), LineOfUp: dashes(up) };
+})(document.querySelector('%s'), document.querySelector('%s'))`
+
 func TestStoppedModerationIsSeenAndSoIsThatItHeals(t *testing.T) {
 	t.Parallel()
 	blog := harness.StartBlog(t, harness.Config{})
@@ -59,6 +76,14 @@ func TestStoppedModerationIsSeenAndSoIsThatItHeals(t *testing.T) {
 	blog.Moderation.Copies[0].Kill()
 	blog.MustComment(t, post.ID, "Does anybody read this?")
 	c.Await("moderation, down and behind", fmt.Sprintf(`Number(document.querySelector('%s[data-state="down"]')?.dataset.lag) > 0`, moderation))
+	c.Await("that it is said", `document.querySelector("#announcer").textContent === "moderation: down: its events wait."`)
+	looks := browser.Eval[appearance](c.Window, fmt.Sprintf(appearanceOf, moderation, node("subscriber comments")))
+	if spread := slices.Max(looks.Down[:]) - slices.Min(looks.Down[:]); looks.Down == looks.Up || spread > 0.05 || looks.Down[0] > looks.Up[0]-0.02 {
+		t.Errorf("the card of moderation has the colour %v, which is not a grey beside the %v of one that is up", looks.Down, looks.Up)
+	}
+	if looks.Line == "none" || looks.LineOfUp != "none" {
+		t.Errorf("the line to moderation is dashed %s, that to comments, which is up, %s", looks.Line, looks.LineOfUp)
+	}
 	lag := fmt.Sprintf(`Number(document.querySelector('%s').dataset.lag)`, moderation)
 	before := browser.Eval[int](c.Window, lag)
 	blog.MustComment(t, post.ID, "And this?")

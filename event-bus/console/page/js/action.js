@@ -6,7 +6,8 @@ import { announce, useFocus } from './hooks.js';
 /**
  * label  of the button
  * ask    () resolves to a sentence that says what will happen
- * act    () does it and resolves to a sentence that says what it did
+ * act    () does it and resolves to a sentence that says what it did, or to
+ *        {text, failed} if that is not what was wanted
  * done   is told that sentence afterwards
  */
 export function Action({ label, ask, act, done = () => {} }) {
@@ -15,8 +16,9 @@ export function Action({ label, ask, act, done = () => {} }) {
   const run = async (step, work) => {
     setState({ step: 'busy', text: state.text });
     try {
-      const text = await work();
-      setState({ step, text });
+      const said = await work();
+      const { text, failed } = said.text ? said : { text: said };
+      setState({ step: failed ? 'failed' : step, text });
       announce(text);
       if (step === 'done') done(text);
     } catch (error) {

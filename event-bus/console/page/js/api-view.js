@@ -87,15 +87,15 @@ function Try({ operation, service, url, parameters, bodies }) {
       ${bodies.length > 0 && html`
         <p class="field">
           <label for="${field}-body">Body</label>
-          ${bodies.length > 1 && html`<select aria-label="Type of the body" value=${type} onChange=${(event) => setType(event.target.value)}>${bodies.map((body) => html`<option key=${body.type}>${body.type}</option>`)}</select>`}
+          ${bodies.length > 1 && html`<select aria-label="Type of the body" onChange=${(event) => setType(event.target.value)}>${bodies.map((body) => html`<option key=${body.type} value=${body.type} selected=${body.type === type}>${body.type}</option>`)}</select>`}
           <textarea id="${field}-body" rows="4" spellcheck=${false} value=${text} onInput=${(event) => setTexts({ ...texts, [type]: event.target.value })}></textarea>
         </p>
       `}
       <pre class="curl" tabindex="0">${curl(call)}</pre>
       ${local ? html`<button type="submit" aria-disabled=${answer?.busy ?? false}>Send</button>` : html`<p class="small">A page may call its own origin alone: send this one from a terminal.</p>`}
       ${answer && !answer.busy && html`
-        <div class="answer" data-status=${answer.status}>
-          <p><b>${answer.status}</b> <span class="small">${answer.took !== undefined && duration(answer.took)}</span></p>
+        <div class="answer" data-status=${answer.status} data-failed=${answer.status >= 200 && answer.status < 400 ? undefined : true}>
+          <p><b>${answer.status || 'No answer'}</b> <span class="small">${answer.took !== undefined && duration(answer.took)}</span></p>
           <pre tabindex="0">${[answer.headers, answer.text].filter(Boolean).join('\n\n')}</pre>
         </div>
       `}

@@ -3,9 +3,10 @@
 import { html, useEffect, useRef } from '../vendor/preact-htm.js';
 import { ApiView } from './api-view.js';
 import { EventsView } from './events.js';
+import { announce } from './hooks.js';
 import { LifeView } from './life.js';
 import { LogView } from './log.js';
-import { MapView } from './map.js';
+import { MapView, stateTexts } from './map.js';
 import { useRoute } from './route.js';
 import { SubscribersView } from './subscribers.js';
 import { Tour } from './tour.js';
@@ -19,6 +20,8 @@ const views = {
 };
 const hidden = { life: { name: 'The life of an event', view: LifeView, within: 'events' } };
 
+const justNow = 5000; // ms; what was before the page was opened is told, too
+
 export function App({ model }) {
   const route = useRoute();
   const [at = ''] = route.path;
@@ -31,6 +34,9 @@ export function App({ model }) {
     if (arrived.current) scrollTo(0, 0);
     arrived.current = true;
   }, [place]);
+  useEffect(() => model.watch((name, { subscriber, state, at }) => { // to whoever does not see the map
+    if (name === 'state' && model.now - at < justNow) announce(`${subscriber}: ${stateTexts[state] ?? state}.`);
+  }), [model]);
   return html`
     <nav aria-label="Views">
       ${Object.entries(views).map(([path, { name, short }]) => html`

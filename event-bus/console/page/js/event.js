@@ -36,7 +36,7 @@ export function EventDetail({ sequence, model, close }) {
           ${Object.entries(event).filter(([name]) => !['data', 'type', 'specversion'].includes(name)).map(([name, value]) => html`
             <div key=${name}><dt>${name}</dt><dd>${name === 'time' ? html`<time title=${value}>${moment(Date.parse(value))}</time>` : show(value)}</dd></div>
           `)}
-          <div><dt>on disk</dt><dd>${bytes(size)}, about ${bytes((model.log.bytes / Math.max(1, model.log.last)) || 0)} compressed</dd></div>
+          <div><dt>size</dt><dd>${bytes(size)}; on disk, events take ${bytes((model.log.bytes / Math.max(1, model.log.last)) || 0)} each</dd></div>
           <${OnDisk} stored=${model.stored.get(sequence)} />
         </dl>
         <${Relatives} event=${event} sequence=${sequence} />

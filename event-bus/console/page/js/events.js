@@ -90,7 +90,7 @@ function Nothing({ model, filtered, searching }) {
   if (!model.known || searching) return null;
   return html`<p class="note nothing">${filtered
     ? 'No event passes the filter. One that comes and passes shows up here by itself.'
-    : html`Nothing has been published yet. The first event will show up here by itself. Try <code>curl ${location.origin}/events -H 'Content-Type: application/json' -d '{"type":"Hello"}'</code>.`}</p>`;
+    : html`Nothing has been published yet. The first event will show up here by itself. Try: <code class="line">curl ${location.origin}/events -H 'Content-Type: application/json' -d '{"type":"Hello"}'</code>`}</p>`;
 }
 
 function Found({ source, last }) {
@@ -151,10 +151,10 @@ function Tools({ filter, model, held, hold, toSequence }) {
     <form id="filters" class="filters" ref=${form} hidden=${!open}
       onSubmit=${(event) => { event.preventDefault(); apply(); }}
       onChange=${apply}>
-      <${Field} name="type" label="Type" value=${filter.type} list="types" />
+      <${Field} name="type" label="Type" value=${filter.type} list="types" long />
       <${Field} name="subject" label="Subject" value=${filter.subject} />
       <${Field} name="source" label="Source" value=${filter.source} />
-      <${Field} name="text" label="Text" value=${filter.text} />
+      <${Field} name="text" label="Text" value=${filter.text} long />
       <${Field} name="since" label="Since" value=${local(filter.since)} type="datetime-local" />
       <${Field} name="until" label="Until" value=${local(filter.until)} type="datetime-local" />
       <datalist id="types">${[...model.types.keys()].map((type) => html`<option key=${type} value=${type} />`)}</datalist>
@@ -164,8 +164,8 @@ function Tools({ filter, model, held, hold, toSequence }) {
 }
 
 /** An input that keeps what is typed whatever is drawn meanwhile: its value is only where it begins. */
-function Field({ name, label, value = '', type = 'search', list }) {
-  return html`<p class=${type === 'search' ? 'field' : 'field time'}><label for="filter-${name}">${label}</label><input id="filter-${name}" name=${name} type=${type} defaultValue=${value} list=${list} step=${type === 'datetime-local' ? 1 : undefined} autocomplete="off" /></p>`;
+function Field({ name, label, value = '', type = 'search', list, long }) {
+  return html`<p class=${['field', type !== 'search' && 'time', long && 'long'].filter(Boolean).join(' ')}><label for="filter-${name}">${label}</label><input id="filter-${name}" name=${name} type=${type} defaultValue=${value} list=${list} step=${type === 'datetime-local' ? 1 : undefined} autocomplete="off" /></p>`;
 }
 
 /** A time as an input for it has it. */

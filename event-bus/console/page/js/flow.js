@@ -69,7 +69,7 @@ export class Flow {
   }
 
   #draw(node) {
-    const group = element('g', { class: 'line' });
+    const group = element('g', { class: 'line', 'data-line': node });
     const line = { group, path: element('path', {}), label: element('text', { 'text-anchor': 'middle' }), began: [], busyUntil: 0 };
     group.append(line.path, line.label);
     this.#svg.append(group);

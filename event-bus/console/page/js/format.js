@@ -62,5 +62,16 @@ export function instant(text) {
   return Date.parse(text) + (fraction ? Number(`0.${fraction[2]}`) : 0);
 }
 
+/** What a subscriber answered: of a problem (RFC 9457) what it says to people. */
+export function readable(answer) {
+  const start = answer.indexOf('{');
+  try {
+    const { detail, title } = JSON.parse(answer.slice(start));
+    return start >= 0 && (detail || title) ? answer.slice(0, start) + (detail || title) : answer;
+  } catch {
+    return answer;
+  }
+}
+
 /** An id that is long, with its end: versions of a UUID begin alike. */
 export const shortened = (id) => (id.length > 14 ? `…${id.slice(-10)}` : id);

@@ -3,18 +3,22 @@
 //
 // Pure functions. Times are milliseconds by the bus's clock.
 
+import { readable } from './format.js';
+
 /** The id of the event that one is the reaction to; '' if it is none. */
 export function causeOf({ id, type }) {
   return id.endsWith(`/${type}`) ? id.slice(0, -type.length - 1) : '';
 }
 
+const forGood = ['rejected', 'bad_reply']; // outcomes after which nothing is tried again
 const worthSaying = 25; // ms; a shorter wait is none
 
 /**
  * The picture of a family of events, in the order of the log:
  * {start, end, parts: [{event, at, steps}], known}. A step is {kind, title, who,
- * from, to, result, open}; kind is disk, wait, push or read, result says how a
- * push went, and one that is open has not ended yet.
+ * from, to, result, open}; kind is disk, wait, push, dead or read, result says how a
+ * push went, one that is open has not ended yet, and deadLetterOf names whose
+ * dead letter the event is.
  *
  * facts is {stored(sequence), deliveries(sequence), reads(event), subscribers,
  * now}; stored gives undefined of what the bus has forgotten.
@@ -47,7 +51,11 @@ function part(event, events, facts) {
       steps.push(push(attempt, event, events, facts));
       free = attempt.at;
     }
-    if (list.at(-1).outcome !== 'delivered') waits(name, free, event, facts, steps);
+    const { outcome } = list.at(-1);
+    const passed = facts.subscribers.find((s) => s.name === name)?.cursor >= event.sequence;
+    if (outcome === 'delivered') continue;
+    if (passed || forGood.includes(outcome)) steps.push({ kind: 'dead', title: 'Given up:', from: free, to: free, failed: true, deadLetterOf: name });
+    else waits(name, free, event, facts, steps);
   }
   for (const { name } of facts.subscribers) if (!attempts.has(name)) waits(name, at, event, facts, steps);
   for (const { follower, sent, asked } of reads) {
@@ -56,7 +64,7 @@ function part(event, events, facts) {
       from: sent, to: Math.max(sent, asked ?? sent), result: follower.name === 'query' ? 'which tells open pages' : '',
     });
   }
-  const order = { disk: 0, wait: 1, push: 1, read: 2 };
+  const order = { disk: 0, wait: 1, push: 1, dead: 1, read: 2 };
   steps.sort((a, b) => order[a.kind] - order[b.kind] || a.from - b.from);
   return { event, at, steps };
 }
@@ -81,7 +89,7 @@ function push(attempt, event, events, facts) {
     from: attempt.began,
     to: attempt.at,
     failed: !taken,
-    result: taken ? `${status}${reply ? `, replied with ${reply.type}` : ''}` : [status, attempt.answer].filter(Boolean).join(': '),
+    result: taken ? `${status}${reply ? `, replied with ${reply.type}` : ''}` : [status, readable(attempt.answer ?? '')].filter(Boolean).join(': '),
   };
 }
 

@@ -59,8 +59,9 @@ function Part({ part: { event, at, steps }, start, position, breaks }) {
       <ol class="steps">
         ${steps.map((step, i) => html`
           <li key=${i} class="step" data-kind=${step.kind} data-failed=${step.failed || undefined} data-open=${step.open || undefined} data-from=${step.from} data-to=${step.to}>
-            <p class="title">${step.title} ${step.who && html`<span class="small">${step.who}</span>`}${step.result && html` <span class="result">${step.result}</span>`}</p>
-            <p class="times"><span>+${duration(step.from - start)}</span> <b>${step.kind === 'read' && step.to === step.from ? '' : duration(step.to - step.from)}</b></p>
+            <p class="title">${step.title} ${step.who && html`<span class="small">${step.who}</span>`}${step.result && html` <span class="result">${step.result}</span>`}
+              ${step.deadLetterOf && html`<a href=${link(['subscribers', step.deadLetterOf])}>a dead letter of ${step.deadLetterOf}</a>`}</p>
+            <p class="times"><span>+${duration(step.from - start)}</span> <b>${['read', 'dead'].includes(step.kind) && step.to === step.from ? '' : duration(step.to - step.from)}</b></p>
             <div class="track" aria-hidden="true">
               ${breaks.map((gap) => html`<i class="gap" style=${{ left: `${gap.at * 100}%` }}></i>`)}
               <i class="bar" style=${{ left: `${position(step.from) * 100}%`, width: `${(position(step.to) - position(step.from)) * 100}%` }}></i>
@@ -84,6 +85,8 @@ function summary(events, { start, parts }) {
   } else {
     sentences.push(`${first.event.type}${first.event.time ? ` of ${moment(Date.parse(first.event.time))}` : ''}.`);
   }
+  const dead = new Set(parts.flatMap((part) => part.steps).map((step) => step.deadLetterOf).filter(Boolean));
+  if (dead.size > 0) sentences.push(`It was given up for ${[...dead].join(' and ')}.`);
   const last = decided ?? parts.at(-1);
   const reads = last.steps.filter((step) => step.kind === 'read');
   if (reads.length > 0) sentences.push(`Every follower had it after ${duration(Math.max(...reads.map((step) => step.to)) - start)}.`);

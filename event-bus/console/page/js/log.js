@@ -45,7 +45,7 @@ export function LogView({ model }) {
       <div class="numbers">
         <${Figure} label="Events" value=${count(log.last)}>${numbers?.begun && `since ${moment(Date.parse(numbers.begun))}`}<//>
         <${Figure} label="Rate" value=${rate(model.rate.perSecond(model.now))}><${Spark} history=${model.rate.history(model.now)} /><//>
-        <${Figure} label="On disk" value=${bytes(log.bytes)}>${counted(log.segments, 'segment')}, ${bytes(each)} an event<//>
+        <${Figure} label="On disk" value=${bytes(log.bytes)}>${counted(log.segments, 'segment')}${each > 0 && `, ${bytes(each)} an event`}<//>
         <${Figure} label="Last hour" value=${count(numbers?.lastHour ?? 0)}>events<//>
         <${Figure} label="Growth a day" value=${bytes(aDay)}>${counted(numbers?.lastDay ?? 0, 'event')} in the last 24 hours<//>
         ${log.total > 0 && html`<${Figure} label="Disk left" value=${bytes(log.free)}>of ${bytes(log.total)}${aDay > 0 && `, enough for ${lasts(log.free / aDay)}`}<//>`}

@@ -130,11 +130,11 @@ export class Model {
   }
 
   _state(data) {
-    const push = this.#push(data.subscriber);
-    Object.assign(push, { state: data.state, why: data.why ?? '', at: instant(data.at) });
+    const fact = { ...data, at: instant(data.at) };
+    Object.assign(this.#push(data.subscriber), { state: data.state, why: data.why ?? '', at: fact.at });
     const known = this.subscribers.find((s) => s.name === data.subscriber);
     if (known) known.state = data.state;
-    return data;
+    return fact;
   }
 
   _followed(data) {

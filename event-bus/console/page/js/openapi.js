@@ -33,17 +33,19 @@ function operationOf(document, path, method, item) {
     summary: operation.summary ?? '',
     description: operation.description ?? '',
     parameters: [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(see).map((parameter) => ({ ...parameter, schema: see(parameter.schema) ?? {} })),
-    bodies: Object.entries(content).map(([type, { example, examples, schema }]) => ({
+    bodies: Object.entries(content).filter(([type]) => type !== '*/*').sort(([a], [b]) => a.length - b.length).map(([type, { example, examples, schema }]) => ({
       type,
-      example: example ?? Object.values(examples ?? {})[0]?.value ?? see(schema)?.example,
+      example: exampleOf({ example, examples }) ?? see(schema)?.example,
       schema: schema?.$ref?.split('/').at(-1) ?? '',
     })),
     responses: Object.entries(operation.responses ?? {}).map(([status, response]) => {
       const { description = '', content = {} } = see(response);
-      return { status, description, types: Object.keys(content), example: Object.values(content).map((media) => media.example).find((example) => example !== undefined) };
+      return { status, description, types: Object.keys(content), example: Object.values(content).map(exampleOf).find((example) => example !== undefined) };
     }),
   };
 }
+
+const exampleOf = ({ example, examples }) => example ?? Object.values(examples ?? {})[0]?.value;
 
 /** What a reference within the document stands for; references to other files stay. */
 function resolve(document, value) {

@@ -4,7 +4,7 @@
 import { html, useEffect, useState } from '../vendor/preact-htm.js';
 import { Action } from './action.js';
 import * as api from './api.js';
-import { counted, count, duration, moment } from './format.js';
+import { counted, count, duration, moment, readable } from './format.js';
 import { useLoaded, useModel } from './hooks.js';
 import { Json } from './json.js';
 import { stateTexts } from './map.js';
@@ -42,7 +42,7 @@ function One({ subscriber: s, model }) {
       <h3 id="one">${s.name}</h3>
       <dl class="envelope">
         <div><dt>state</dt><dd>${stateTexts[s.state] ?? s.state}</dd></div>
-        ${s.lastError && html`<div><dt>last error</dt><dd>${s.lastError}</dd></div>`}
+        ${s.lastError && html`<div><dt>last error</dt><dd>${readable(s.lastError)}</dd></div>`}
         <div><dt>pushed to</dt><dd>${s.url}</dd></div>
         <div><dt>events</dt><dd>${s.types.length > 0 ? s.types.join(', ') : 'all'}, ${s.ordered ? 'in order for each subject' : 'in no order'}</dd></div>
         ${s.owner && html`<div><dt>owner</dt><dd>${s.owner}</dd></div>`}
@@ -117,7 +117,7 @@ function Letter({ letter, subscriber, done }) {
   return html`
     <li class="letter" data-sequence=${sequence}>
       <p><b>Event ${count(sequence)}</b> <span class="small">given up ${moment(Date.parse(letter.time))} after ${counted(letter.attempts, 'attempt')}</span></p>
-      <p class="answer">${letter.status ? `${letter.status} ` : ''}${letter.answer}</p>
+      <p class="answer">${letter.status ? `${letter.status} ` : ''}${readable(letter.answer)}</p>
       <details><summary>The event</summary><${Json} value=${letter.event} /></details>
       <p class="small"><a href=${link(['life', String(sequence)])}>Its life</a></p>
       <${Redeliver} subscriber=${subscriber} label="Deliver again" selection=${{ sequence }} done=${done} />
@@ -126,9 +126,10 @@ function Letter({ letter, subscriber, done }) {
 }
 
 function Redeliver({ subscriber: { name, state }, label, selection, done }) {
+  let over = false; // and so what says it is gone
   const waits = state === 'up' ? '' : ` ${name} is ${state}: they wait until it takes events again.`;
   return html`
-    <${Action} label=${label} done=${done}
+    <${Action} label=${label} done=${(text) => done(over ? text : '')}
       ask=${async () => {
         const { matched, first, last } = await api.redeliver(name, { ...selection, dryRun: true });
         const which = matched === 1 ? `event ${count(Number(first))}` : `events ${count(Number(first))} to ${count(Number(last))}`;
@@ -137,7 +138,9 @@ function Redeliver({ subscriber: { name, state }, label, selection, done }) {
       act=${async () => {
         const which = selection.sequence ? `Event ${count(selection.sequence)}: ` : '';
         const { delivered, givenUp, waiting } = await api.redeliver(name, selection);
-        return which + [`${count(delivered)} delivered`, givenUp > 0 && `${count(givenUp)} refused again`, waiting > 0 && `${count(waiting)} still waiting`].filter(Boolean).join(', ') + '.';
+        over = givenUp + waiting === 0;
+        const text = which + [`${count(delivered)} delivered`, givenUp > 0 && `${count(givenUp)} refused again`, waiting > 0 && `${count(waiting)} still waiting`].filter(Boolean).join(', ') + '.';
+        return { text, failed: givenUp > 0 };
       }} />
   `;
 }
