@@ -97,6 +97,11 @@ func TestCommentIsDecidedOnce(t *testing.T) {
 			t.Errorf("the first decision: %s", a.Body)
 		}
 	}
+	forged := again
+	forged.Sequence = first.Sequence
+	if a := push(forged); a.Status != http.StatusOK || a.Body != "{}\n" {
+		t.Errorf("another decision that says it is the first: %d %s", a.Status, a.Body)
+	}
 	if n := len(b.Events()); n != 4 {
 		t.Errorf("replies were published as well: %d events", n)
 	}

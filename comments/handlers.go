@@ -180,7 +180,7 @@ func (c *comments) react(ctx context.Context, cause *event.Event, comment event.
 	if !reached || !decided {
 		return nil, &fault.Fault{Kind: fault.Unavailable, Detail: "The decision is not yet in this copy's projection. Deliver it again."}
 	}
-	if sequence > 0 && sequence != cause.Sequence || sequence == 0 && status != comment.Status {
+	if sequence > 0 && sequence != cause.Sequence || status != comment.Status { // somebody else may have sent it
 		slog.InfoContext(ctx, "the comment was decided before; this decision changes nothing", "comment", comment.ID, "event", cause.ID, "sequence", cause.Sequence.String())
 		return nil, nil
 	}

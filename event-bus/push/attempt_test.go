@@ -218,8 +218,9 @@ func TestPasswordOfASubscriberIsNeverShown(t *testing.T) {
 				if err == nil && list[0].LastError == "" {
 					err = errors.New("none yet")
 				}
-				said += fmt.Sprintf("%+v", list)
-				return err
+				attempts, failed := p.Attempts(ctx, "all")
+				said += fmt.Sprintf("%+v %+v", list, attempts)
+				return errors.Join(err, failed)
 			})
 			cancel()
 			<-p.stopped

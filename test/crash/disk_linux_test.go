@@ -62,19 +62,23 @@ func TestFullDiskIsSaidAndHeals(t *testing.T) {
 }
 
 // A write that fails otherwise is a 503 until the restart, and what is stored
-// can be read; the restart makes it whole.
+// can be read; the restart makes it whole. GET /healthz asks for it, where a
+// cluster restarts what fails it; it stayed green.
 func TestFailedWriteIsSaidAndARestartHeals(t *testing.T) {
 	t.Parallel()
 	bus := harness.StartBus(t)
 	u := user{t, bus}
 	u.publish("1", http.StatusOK)
+	u.alive(http.StatusOK)
 	u.limitFiles(600) // as a quota does; what is written beyond is cut off
 	u.publish("2", http.StatusServiceUnavailable)
 	u.publish("2", http.StatusServiceUnavailable)
 	u.publish("3", http.StatusServiceUnavailable)
+	u.alive(http.StatusServiceUnavailable)
 	u.reads(1)
 	bus.Restart()
 	bus.AwaitReady()
+	u.alive(http.StatusOK)
 	u.reads(1)
 	u.publish("2", http.StatusOK)
 	u.reads(2)
@@ -108,6 +112,7 @@ func TestNoDescriptorForASegmentIsNoReasonToStop(t *testing.T) {
 	}
 	free()
 	publish(10)
+	u.alive(http.StatusOK)
 	harness.Eventually(t, 20*time.Second, func() error {
 		segments := harness.Must(filepath.Glob(filepath.Join(bus.Dir, "*.zst")))(t)
 		if len(segments) < 2 {
@@ -173,6 +178,15 @@ func (u user) publish(id string, want int) {
 	}
 	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err != nil || seconds < 1 || answer.Header.Get("Content-Type") != "application/problem+json" {
 		u.t.Errorf("the answer does not say when to try again: %v %s", answer.Header, answer.Body)
+	}
+}
+
+// alive makes sure of what the bus answers to a probe.
+func (u user) alive(want int) {
+	u.t.Helper()
+	answer := harness.Must(harness.Send(u.t.Context(), "GET", u.bus.URL+"/healthz", ""))(u.t)
+	if answer.Status != want {
+		u.t.Errorf("healthz answers %d %s, want %d", answer.Status, answer.Body, want)
 	}
 }
 

@@ -137,6 +137,20 @@ func TestSnapshotsAreForCopiesOfTheSameService(t *testing.T) {
 	}
 }
 
+// TestNobodySendsEventsPastTheBus: in a cluster the bus alone sends events, and no pod
+// approves its own comment. What the variables do is held where they are read.
+func TestNobodySendsEventsPastTheBus(t *testing.T) {
+	m := load(t, "k8s")
+	for _, name := range names {
+		_, container := m.deployment(t, name)
+		for variable, want := range map[string]string{"EVENTS_BY_HAND": "refuse", "REPLY_ONLY_TYPES": "CommentModerated,CommentUpdated"} {
+			if got := valueOf(container, variable); readProgram(t, name).variables[variable] && got != want {
+				t.Errorf("%s: %s is %q, want %q", name, variable, got, want)
+			}
+		}
+	}
+}
+
 // mayCall says whether the policies let a caller reach the port of a service.
 func (m *manifests) mayCall(t *testing.T, from caller, to string) bool {
 	t.Helper()

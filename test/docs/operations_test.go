@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func TestFetchedBackupIsRestored(t *testing.T) {
 		needs(t, program)
 	}
 	from, to := harness.StartBus(t), harness.StartBus(t)
-	file := filepath.Join(t.TempDir(), "events.zst")
+	file, commands := filepath.Join(t.TempDir(), "events.zst"), map[string]string{} // of operations.md, by the bus
 	ctx := context.Background()
 	source := harness.API{BusURL: from.URL}
 	for i := range 24 {
@@ -83,8 +84,15 @@ func TestFetchedBackupIsRestored(t *testing.T) {
 	}
 	const numbers = `[12345678901234567890123,0.1000,1e400,-0]` // which jq would change
 	harness.Must(harness.Send(ctx, "POST", from.URL+"/events", `{"type":"Numbers","data":`+numbers+`}`, "Content-Type", "application/json"))(t)
-	shell(t, "curl -sf -H 'Accept: application/x-ndjson' -H 'Accept-Encoding: zstd' "+from.URL+"/events -o "+file)
-	shell(t, "zstdcat "+file+` | split -l 10 --filter 'paste -sd, | sed "s/.*/[&]/" | curl -sf -H "Content-Type: application/cloudevents-batch+json" --data-binary @- `+to.URL+"/events'")
+	for start, bus := range map[string]string{"curl -sf -H 'Accept: application/x-ndjson' -H 'Accept-Encoding: zstd'": from.URL, "zstdcat events.zst |": to.URL} {
+		command := regexp.MustCompile("(?m)^" + regexp.QuoteMeta(start) + ".*$").FindString(read(t, "docs/operations.md"))
+		if command == "" {
+			t.Fatalf("operations.md has no command that begins with %s", start)
+		}
+		commands[bus] = strings.NewReplacer("localhost:4005", bus, "events.zst", file, "-l 1000", "-l 10").Replace(command)
+	}
+	shell(t, commands[from.URL])
+	shell(t, commands[to.URL])
 	want := harness.Must(source.ListEvents(ctx))(t)
 	got := harness.Must(harness.API{BusURL: to.URL}.ListEvents(ctx))(t)
 	if fmt.Sprint(got) != fmt.Sprint(want) || len(want) != 25 {
