@@ -132,6 +132,11 @@ func (r *Roster) Members(ctx context.Context) Members {
 // be asked.
 func (r *Roster) askCopies(ctx context.Context) error {
 	inbox := r.log.conn.NewRespInbox()
+	for name, c := range r.copies {
+		if c.unanswered++; c.unanswered > forgottenAt {
+			delete(r.copies, name)
+		}
+	}
 	answers, err := r.log.conn.SubscribeSync(inbox)
 	if err != nil {
 		return err
@@ -139,11 +144,6 @@ func (r *Roster) askCopies(ctx context.Context) error {
 	defer answers.Unsubscribe()
 	if err := r.log.conn.PublishRequest(copiesSubject, inbox, nil); err != nil {
 		return err
-	}
-	for name, c := range r.copies {
-		if c.unanswered++; c.unanswered > forgottenAt {
-			delete(r.copies, name)
-		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()

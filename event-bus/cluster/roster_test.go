@@ -67,6 +67,7 @@ func TestEveryCopyKnowsWhoTakesPart(t *testing.T) {
 	}
 	waitFor(t, "that no server answers, beside what was known before", func() bool {
 		m := rosters[0].Members(t.Context())
-		return m.Error != "" && len(m.Copies) == 3 && len(m.Servers) == 3
+		copies, _ := states(m)
+		return m.Error != "" && len(m.Servers) == 3 && slices.Equal(copies, []string{"a up 01", "b away 01", "c away 01"})
 	})
 }

@@ -54,7 +54,7 @@ type Receipt struct {
 // Events that are published while others are on their way wait for those and
 // then go together, in one batch: one request and one write to disk for all.
 func (c *Client) Publish(ctx context.Context, e event.Event) (Receipt, error) {
-	ctx, e, span := trace.Publish(ctx, e)
+	ctx, e, span := trace.Publish(ctx, c.base, e)
 	receipt, err := c.publish(ctx, e, span)
 	span.Stored(receipt.Sequence, err)
 	return receipt, err

@@ -35,18 +35,37 @@ func sequence(s event.Sequence) attribute.KeyValue {
 	return attribute.Int64("miniblog.sequence", int64(s))
 }
 
-// startAbout starts a span about an event.
-func startAbout(ctx context.Context, operation string, kind otel.SpanKind, typ attribute.KeyValue, links []otel.Link, e *event.Event) (context.Context, *Span) {
-	return start(ctx, operation+" "+e.Type, kind, links, about(operation, typ, e)...)
+// startAbout starts a span about an event. more is what samplers may ask for, too.
+func startAbout(ctx context.Context, operation string, kind otel.SpanKind, typ attribute.KeyValue, links []otel.Link, e *event.Event, more ...attribute.KeyValue) (context.Context, *Span) {
+	return start(ctx, operation+" "+e.Type, kind, links, append(about(operation, typ, e), more...)...)
 }
 
-// Publish starts the span of an event's publication, and returns the event with
-// its context, for whoever gets it.
-func Publish(ctx context.Context, e event.Event) (context.Context, event.Event, *Span) {
+// linksTo returns links to those of the contexts that are valid. What happens to
+// an event is linked to the context that it carries also where it is below it.
+func linksTo(contexts ...otel.SpanContext) (links []otel.Link) {
+	for _, c := range contexts {
+		if c.IsValid() {
+			links = append(links, otel.Link{SpanContext: c})
+		}
+	}
+	return links
+}
+
+// count returns how many events a span is about, unless that is one.
+func count(n int) []attribute.KeyValue {
+	if n == 1 {
+		return nil
+	}
+	return []attribute.KeyValue{semconv.MessagingBatchMessageCount(n)}
+}
+
+// Publish starts the span of an event's publication to the bus at url, and
+// returns the event with its context, for whoever gets it.
+func Publish(ctx context.Context, url string, e event.Event) (context.Context, event.Event, *Span) {
 	if !On() {
 		return ctx, e, nil
 	}
-	return produce(ctx, "publish", semconv.MessagingOperationTypeSend, e)
+	return produce(ctx, "publish", semconv.MessagingOperationTypeSend, e, server(url)...)
 }
 
 // Create returns a reply with the context of a span of its own, under the span
@@ -61,8 +80,8 @@ func Create(ctx context.Context, reply event.Event) event.Event {
 }
 
 // produce starts the span whose context e carries from then on.
-func produce(ctx context.Context, operation string, typ attribute.KeyValue, e event.Event) (context.Context, event.Event, *Span) {
-	ctx, span := startAbout(ctx, operation, otel.SpanKindProducer, typ, nil, &e)
+func produce(ctx context.Context, operation string, typ attribute.KeyValue, e event.Event, more ...attribute.KeyValue) (context.Context, event.Event, *Span) {
+	ctx, span := startAbout(ctx, operation, otel.SpanKindProducer, typ, nil, &e, more...)
 	if span != nil {
 		var carrier attributes
 		inject(span.span.SpanContext(), &carrier)
@@ -96,8 +115,8 @@ func Request(ctx context.Context, method, url string, publications []*Span) (con
 		}
 	}
 	ctx = otel.ContextWithSpan(ctx, publications[0].span)
-	return start(ctx, method, otel.SpanKindClient, links,
-		semconv.HTTPRequestMethodKey.String(method), semconv.URLFull(url), semconv.MessagingBatchMessageCount(len(publications)))
+	about := append(count(len(publications)), semconv.HTTPRequestMethodKey.String(method), semconv.URLFull(url))
+	return start(ctx, method, otel.SpanKindClient, links, append(about, server(url)...)...)
 }
 
 // linksPerSpan is how many links a span has at most, as in OpenTelemetry's SDK.
@@ -116,7 +135,7 @@ func Append(ctx context.Context, lines []event.Line) (context.Context, *Span) {
 			links = append(links, otel.Link{SpanContext: c})
 		}
 	}
-	return start(ctx, "append", otel.SpanKindInternal, links, semconv.MessagingBatchMessageCount(len(lines)))
+	return start(ctx, "append", otel.SpanKindInternal, links, count(len(lines))...)
 }
 
 // Push starts the span of one attempt, counted from 1, to deliver the event of a
@@ -132,15 +151,11 @@ func Push(ctx context.Context, subscriber, url string, attempt int, text []byte)
 		return ctx, nil
 	}
 	ctx = otel.ContextWithRemoteSpanContext(ctx, parent)
-	ctx, span := startAbout(ctx, "push", otel.SpanKindClient, semconv.MessagingOperationTypeSend, nil, &e)
-	if span != nil {
-		span.span.SetAttributes(semconv.MessagingDestinationSubscriptionName(subscriber),
-			semconv.HTTPRequestMethodPost, semconv.URLFull(url))
-		if attempt > 1 {
-			span.span.SetAttributes(semconv.HTTPRequestResendCount(attempt - 1))
-		}
+	more := append(server(url), semconv.MessagingDestinationSubscriptionName(subscriber), semconv.HTTPRequestMethodPost, semconv.URLFull(url))
+	if attempt > 1 {
+		more = append(more, semconv.HTTPRequestResendCount(attempt-1))
 	}
-	return ctx, span
+	return startAbout(ctx, "push", otel.SpanKindClient, semconv.MessagingOperationTypeSend, linksTo(parent), &e, more...)
 }
 
 // Pushed says what an attempt came to, and ends its span. status is 0 if there
@@ -166,13 +181,11 @@ func Process(ctx context.Context, e *event.Event) (context.Context, *Span) {
 	if !On() {
 		return ctx, nil
 	}
-	var links []otel.Link
-	request := otel.SpanContextFromContext(ctx)
-	if carried := extract(e.Traceparent, e.Tracestate); carried.IsValid() && carried.TraceID() != request.TraceID() {
+	request, carried := otel.SpanContextFromContext(ctx), extract(e.Traceparent, e.Tracestate)
+	links := linksTo(carried)
+	if carried.IsValid() && carried.TraceID() != request.TraceID() {
 		ctx = otel.ContextWithRemoteSpanContext(ctx, carried)
-		if request.IsValid() {
-			links = []otel.Link{{SpanContext: request}}
-		}
+		links = linksTo(carried, request)
 	}
 	return startAbout(ctx, "process", otel.SpanKindConsumer, semconv.MessagingOperationTypeProcess, links, e)
 }
@@ -238,8 +251,8 @@ func (b *Batch) End(err error) {
 			continue
 		}
 		ctx := otel.ContextWithRemoteSpanContext(context.Background(), contexts[i])
-		list := append(about("apply", semconv.MessagingOperationTypeProcess, &b.events[i]), semconv.MessagingBatchMessageCount(b.count))
-		_, span := t.Start(ctx, "apply "+b.events[i].Type, otel.WithTimestamp(b.began), otel.WithSpanKind(otel.SpanKindConsumer), otel.WithAttributes(list...))
+		_, span := t.Start(ctx, "apply "+b.events[i].Type, otel.WithTimestamp(b.began), otel.WithSpanKind(otel.SpanKindConsumer), otel.WithLinks(links[i]),
+			otel.WithAttributes(about("apply", semconv.MessagingOperationTypeProcess, &b.events[i])...))
 		(&Span{span}).End(err)
 	}
 }
@@ -269,6 +282,6 @@ func (m *Mark) Show() *Span {
 		return nil
 	}
 	ctx := otel.ContextWithRemoteSpanContext(context.Background(), parent)
-	_, span := startAbout(ctx, "show", otel.SpanKindProducer, semconv.MessagingOperationTypeSend, nil, &m.event)
+	_, span := startAbout(ctx, "show", otel.SpanKindClient, semconv.MessagingOperationTypeSend, linksTo(parent), &m.event)
 	return span
 }

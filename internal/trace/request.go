@@ -2,9 +2,11 @@ package trace
 
 import (
 	"net/http"
+	neturl "net/url"
 	"strconv"
 	"strings"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	otel "go.opentelemetry.io/otel/trace"
@@ -36,6 +38,19 @@ func Route(pattern string, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r.WithContext(ctx))
 		span.answered(w)
 	})
+}
+
+// server returns whom a request to url goes to.
+func server(url string) []attribute.KeyValue {
+	u, err := neturl.Parse(url)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		port = map[string]int{"http": 80, "https": 443}[u.Scheme]
+	}
+	return []attribute.KeyValue{semconv.ServerAddress(u.Hostname()), semconv.ServerPort(port)}
 }
 
 // staysOpen tells whether a request waits for what comes.

@@ -33,7 +33,7 @@ func news(i int) event.Event {
 // published returns n events, each of a trace of its own.
 func published(n int) (events []event.Event, spans []*Span) {
 	for i := range n {
-		_, e, span := Publish(context.Background(), news(i))
+		_, e, span := Publish(context.Background(), "http://bus:4005", news(i))
 		e.Sequence = event.Sequence(i + 1)
 		span.Stored(e.Sequence, nil)
 		events, spans = append(events, e), append(spans, span)
@@ -121,7 +121,7 @@ func TestEventKeepsItsTraceWhenItsSenderHasNone(t *testing.T) {
 	}))
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/events", nil))
 	got := named(r, "process Happened")[0]
-	if got.SpanContext().TraceID() != extract(events[0].Traceparent, "").TraceID() || len(got.Links()) != 1 {
+	if got.SpanContext().TraceID() != extract(events[0].Traceparent, "").TraceID() || len(got.Links()) != 2 { // to the event and to the request
 		t.Errorf("it is in the trace %v, with %d links", got.SpanContext().TraceID(), len(got.Links()))
 	}
 }
@@ -180,7 +180,7 @@ func TestLogLinesWithinASpanNameIt(t *testing.T) {
 	record(t)
 	var out bytes.Buffer
 	log := slog.New(LogHandler(slog.NewTextHandler(&out, nil))).With("service", "x")
-	ctx, _, span := Publish(context.Background(), news(1))
+	ctx, _, span := Publish(context.Background(), "http://bus:4005", news(1))
 	log.InfoContext(ctx, "within")
 	log.Info("outside")
 	c := span.span.SpanContext()
@@ -192,7 +192,7 @@ func TestLogLinesWithinASpanNameIt(t *testing.T) {
 
 // everyStep does what each event meets on its way through the blog.
 func everyStep(ctx context.Context, e event.Event, events []event.Event, lines []event.Line, header http.Header) {
-	ctx, e, span := Publish(ctx, e)
+	ctx, e, span := Publish(ctx, "http://localhost:4005", e)
 	Inject(ctx, header)
 	span.Stored(1, nil)
 	ctx, span = Append(ctx, lines)

@@ -40,4 +40,13 @@ func TestClusterShowsEveryCopyTheOwnersAndTheServers(t *testing.T) {
 	buses[1].Kill()
 	c.awaitText(`[data-copy][data-state="gone"]`, "does not answer")
 	c.Await("the other one delivers now", `document.querySelector('[data-copy][data-state="up"]').cells[4].textContent === "picky"`)
+
+	for _, server := range servers.Servers {
+		server.Kill()
+	}
+	c.awaitText(".note.wrong", "The NATS servers do not answer: ")
+	c.Await("that nobody knows how they are", `[...document.querySelectorAll('[data-server][data-state="gone"]')].filter((row) => row.cells[1].textContent === "unknown").length === 3`)
+	c.visit("#/")
+	c.awaitText(bus+" .why a", "The NATS servers do not answer")
+	c.awaitText(node("subscriber picky"), "no copy of the bus delivers to it now")
 }

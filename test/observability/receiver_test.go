@@ -33,7 +33,7 @@ type span struct {
 	trace, id, parent string // hexadecimal; parent is "" for the first of a trace
 	kind              tracepb.Span_SpanKind
 	failed            bool
-	links             int
+	links             []string // ids of spans
 	attributes        map[string]string
 }
 
@@ -78,10 +78,14 @@ func (r *receiver) take(req *http.Request) error {
 		service := textOf(of.Resource.Attributes)["service.name"]
 		for _, scope := range of.ScopeSpans {
 			for _, s := range scope.Spans {
+				var links []string
+				for _, link := range s.Links {
+					links = append(links, hex.EncodeToString(link.SpanId))
+				}
 				r.spans = append(r.spans, span{
 					service: service, name: s.Name, kind: s.Kind, failed: s.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR,
 					trace: hex.EncodeToString(s.TraceId), id: hex.EncodeToString(s.SpanId), parent: hex.EncodeToString(s.ParentSpanId),
-					links: len(s.Links), attributes: textOf(s.Attributes),
+					links: links, attributes: textOf(s.Attributes),
 				})
 				if s.StartTimeUnixNano == 0 || s.EndTimeUnixNano < s.StartTimeUnixNano {
 					return fmt.Errorf("%s ends before it begins", s.Name)

@@ -74,11 +74,17 @@ func TestACommentIsOneTrace(t *testing.T) {
 
 	t.Run("its spans are those of OpenTelemetry's conventions", func(t *testing.T) {
 		kinds := map[string]tracepb.Span_SpanKind{
-			"publish": tracepb.Span_SPAN_KIND_PRODUCER, "create": tracepb.Span_SPAN_KIND_PRODUCER, "show": tracepb.Span_SPAN_KIND_PRODUCER,
+			"publish": tracepb.Span_SPAN_KIND_PRODUCER, "create": tracepb.Span_SPAN_KIND_PRODUCER, "show": tracepb.Span_SPAN_KIND_CLIENT,
 			"push": tracepb.Span_SPAN_KIND_CLIENT, "process": tracepb.Span_SPAN_KIND_CONSUMER, "apply": tracepb.Span_SPAN_KIND_CONSUMER,
 			"append": tracepb.Span_SPAN_KIND_INTERNAL,
 		}
 		types := map[string]string{"publish": "send", "create": "create", "show": "send", "push": "send", "process": "process", "apply": "process"}
+		created := map[string]string{} // the span whose context an event carries, by its id
+		for _, s := range spans {
+			if s.kind == tracepb.Span_SPAN_KIND_PRODUCER {
+				created[s.attributes["messaging.message.id"]] = s.id
+			}
+		}
 		for _, s := range spans {
 			operation, typ, _ := strings.Cut(s.name, " ")
 			kind, ours := kinds[operation]
@@ -97,6 +103,15 @@ func TestACommentIsOneTrace(t *testing.T) {
 				s.attributes["messaging.destination.name"] != typ, s.attributes["messaging.system"] != "miniblog",
 				s.attributes["messaging.message.id"] == "", s.attributes["cloudevents.event_type"] != typ:
 				t.Errorf("%s of %s has the attributes %v", s.name, s.service, s.attributes)
+			}
+			if s.attributes["messaging.batch.message_count"] != "" {
+				t.Errorf("%s of %s says that one event is a batch", s.name, s.service)
+			}
+			if toServer := kind == tracepb.Span_SPAN_KIND_CLIENT && operation != "show" || operation == "publish"; toServer != (s.attributes["server.address"] != "" && s.attributes["server.port"] != "") {
+				t.Errorf("%s of %s goes to the server %s:%s", s.name, s.service, s.attributes["server.address"], s.attributes["server.port"])
+			}
+			if created := created[s.attributes["messaging.message.id"]]; created != "" && created != s.id && !slices.Equal(s.links, []string{created}) {
+				t.Errorf("%s of %s is linked to %v, not to %s, whose context the event carries", s.name, s.service, s.links, created)
 			}
 			if s.kind != kind {
 				t.Errorf("%s of %s has the kind %v, not %v", s.name, s.service, s.kind, kind)

@@ -66,7 +66,7 @@ function Cluster({ model }) {
   return html`
     <section aria-labelledby="copies">
       <h3 id="copies">Copies of the event bus</h3>
-      ${error && html`<p class="note wrong">${error} What follows is as it was before.</p>`}
+      ${error && html`<p class="note wrong">${error}. Of the others, what follows is as it was before.</p>`}
       <div class="scroll" tabindex="0" role="region" aria-labelledby="copies">
         <table>
           <thead><tr><th scope="col">Copy</th><th scope="col">State</th><th scope="col" class="number">At event</th><th scope="col" class="number">Behind</th><th scope="col">Delivers to</th></tr></thead>
@@ -92,9 +92,9 @@ function Cluster({ model }) {
           <thead><tr><th scope="col">Server</th><th scope="col">State</th><th scope="col">Part</th><th scope="col" class="number">Behind</th></tr></thead>
           <tbody>
             ${servers.map((server) => html`
-              <tr key=${server.name} data-server=${server.name} data-state=${server.state === 'offline' ? 'gone' : 'up'}>
+              <tr key=${server.name} data-server=${server.name} data-state=${error || server.state === 'offline' ? 'gone' : 'up'}>
                 <th scope="row">${server.name}</th>
-                <td>${server.state}</td>
+                <td>${error ? 'unknown' : server.state}</td>
                 <td>${server.leader ? 'leads: gives events their order' : 'keeps a copy'}</td>
                 <td class="number">${count(server.behind)}</td>
               </tr>

@@ -70,7 +70,8 @@ function Bus({ model }) {
 
 /** The copies of the bus, and how many of their servers are up. */
 function Cluster({ model }) {
-  const { servers } = model.cluster;
+  const { servers, error } = model.cluster;
+  const up = servers.filter((s) => s.state !== 'offline').length;
   return html`
     <ul class="copies" aria-label="Copies of the event bus">
       ${model.copies().map((copy) => html`
@@ -80,7 +81,7 @@ function Cluster({ model }) {
         </li>
       `)}
     </ul>
-    <p class="small"><a href=${link(['log'])}>${count(servers.filter((s) => s.state !== 'offline').length)} of ${counted(servers.length, 'NATS server')} up</a></p>
+    <p class=${error ? 'small why' : 'small'}><a href=${link(['log'])}>${error ? 'The NATS servers do not answer' : `${count(up)} of ${counted(servers.length, 'NATS server')} up`}</a></p>
   `;
 }
 
@@ -128,7 +129,7 @@ export const stateTexts = {
 };
 
 function Subscriber({ subscriber: s, push, model }) {
-  const lag = s.state === 'up' ? s.lag : Math.max(s.lag, model.log.last - s.cursor);
+  const lag = s.state === 'unowned' ? 0 : s.state === 'up' ? s.lag : Math.max(s.lag, model.log.last - s.cursor); // without an owner nobody knows
   return html`
     <li class="card" data-node="subscriber ${s.name}" data-side="right" data-state=${s.state} data-lag=${lag} data-label=${rate(push?.rate.perSecond(model.now) ?? 0)}>
       <p class="name"><a href=${link(['subscribers', s.name])}>${s.name}</a></p>
@@ -143,7 +144,7 @@ function Latest({ model }) {
   const newest = [...model.stored.values()].slice(-50).sort((a, b) => b.sequence - a.sequence).slice(0, 6);
   return newest.length > 0 && html`
     <section class="latest" aria-labelledby="latest">
-      <h3 id="latest">Newest events</h3>
+      <h3 id="latest">${model.cluster ? 'Newest events that came to this copy' : 'Newest events'}</h3>
       <ol reversed>
         ${newest.map((event) => html`
           <li key=${event.sequence}>

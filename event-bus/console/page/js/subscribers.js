@@ -24,8 +24,8 @@ export function SubscribersView({ model, route }) {
           <h3><a href=${link(['subscribers', s.name])} aria-current=${s === one ? 'true' : undefined}>${s.name}</a></h3>
           <p class="state">${stateTexts[s.state] ?? s.state}</p>
           <dl class="facts">
-            <div><dt>cursor</dt><dd>${count(s.cursor)}</dd></div>
-            <div><dt>behind</dt><dd data-testid="lag">${count(s.lag)}</dd></div>
+            <div><dt>cursor</dt><dd>${s.state === 'unowned' ? 'unknown' : count(s.cursor)}</dd></div>
+            <div><dt>behind</dt><dd data-testid="lag">${s.state === 'unowned' ? 'unknown' : count(s.lag)}</dd></div>
             <div class=${s.deadLetterCount > 0 ? 'dead' : ''}><dt>dead letters</dt><dd>${count(s.deadLetterCount)}</dd></div>
           </dl>
         </li>
