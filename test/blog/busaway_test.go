@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +52,27 @@ func TestWhileTheBusIsAway(t *testing.T) {
 					t.Errorf("Retry-After is %q, not a number of seconds", refusal.Header.Get("Retry-After"))
 				}
 			})
+		}
+	})
+	t.Run("however many ask", func(t *testing.T) { // the last of 1,500 heard it after 7.4 s
+		var asking sync.WaitGroup
+		var longest atomic.Int64
+		for range 1500 {
+			asking.Go(func() {
+				began := time.Now()
+				answer, err := harness.Send(t.Context(), http.MethodPost, blog.PostsURL+"/posts/create", `{"title":"One of many"}`, "Content-Type", "application/json")
+				took := time.Since(began)
+				if err != nil || answer.Status != http.StatusServiceUnavailable {
+					t.Errorf("the answer is %+v, %v", answer, err)
+				}
+				for longest.Load() < int64(took) {
+					longest.Store(int64(took))
+				}
+			})
+		}
+		asking.Wait()
+		if took := time.Duration(longest.Load()); took > answerLimit+time.Second { // a second to send so many
+			t.Errorf("the last answer took %v; promised are %v", took, answerLimit)
 		}
 	})
 	t.Run("reading goes on and nobody is restarted for it", func(t *testing.T) {

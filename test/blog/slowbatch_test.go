@@ -13,13 +13,14 @@ import (
 )
 
 // Four uploads of a byte now and then used to keep every batch over 1 MiB
-// waiting for half a minute: each had reserved 16 MiB before anything came.
+// waiting for half a minute: each had reserved 16 MiB before anything came. Eight
+// that stall after 9 MiB want more than there is for all.
 func TestSlowUploadsDoNotHoldUpLargeBatches(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string]int{"that begin slowly": 1, "that stall in the middle": 9 << 20} {
 		t.Run(name, func(t *testing.T) {
 			bus := harness.StartBus(t)
-			for range 4 {
+			for range 8 {
 				uploadSlowly(t, strings.TrimPrefix(bus.URL, "http://"), first)
 			}
 			batch := `[{"type":"T","data":"` + strings.Repeat("x", 900_000) + `"},{"type":"T","data":"` + strings.Repeat("y", 900_000) + `"}]`

@@ -86,20 +86,19 @@ func TestAStopCutsNoRequestOff(t *testing.T) {
 // bus up for 11 s, and it called that an error.
 func TestAStopWaitsForNobodyWhoIsStuck(t *testing.T) {
 	t.Parallel()
-	silent := harness.FreeAddress(t)
-	listener := harness.Must(net.Listen("tcp", silent))(t)
-	defer listener.Close() // the kernel takes connections that nobody accepts
-	bus := harness.StartBus(t, harness.Subscriber{Name: "silent", URL: "http://" + silent + "/events", Timeout: "60s"})
-	body := `{"type":"Large","data":"` + strings.Repeat("x", 1_000_000) + `"}`
+	listener := harness.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	defer listener.Close()
+	bus := harness.StartBus(t, harness.Subscriber{Name: "silent", URL: "http://" + listener.Addr().String() + "/events", Timeout: "60s"})
+	large := map[string]string{"type": "Large", "data": strings.Repeat("x", 1_000_000)}
 	for range 16 { // more than a connection's buffers hold
-		harness.Must(harness.Send(t.Context(), http.MethodPost, bus.URL+"/events", body))(t)
+		if err := harness.PostJSON(t.Context(), bus.URL+"/events", large, new(struct{}), ""); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for range 3 {
-		conn := harness.Must(net.Dial("tcp", strings.TrimPrefix(bus.URL, "http://")))(t)
-		defer conn.Close()
-		fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		harness.Must(io.ReadFull(conn, make([]byte, 1)))(t) // the answer has begun
-	}
+	push := harness.Must(listener.Accept())(t) // which has no answer
+	defer push.Close()
+	stalled := harness.Stall(t, bus, 3, func(int) string { return harness.RawGet("/events") })
+	awaitAll(t, 3, stalled.Answered)
 	bus.Terminate()
 	bus.AwaitStop()
 }
