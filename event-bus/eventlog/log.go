@@ -79,12 +79,12 @@ type Log struct {
 func Open(dir string, options Options) (*Log, error) {
 	unlock, err := lock(dir)
 	if err != nil {
-		return nil, err
+		return nil, disk.OfOwner(err)
 	}
 	l, err := open(disk.Dir(dir), options)
 	if err != nil {
 		unlock()
-		return nil, err
+		return nil, disk.OfOwner(err)
 	}
 	l.unlock = unlock
 	return l, nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,22 +110,27 @@ func TestVolumeRolledBackIsNoticed(t *testing.T) {
 // TestOldDataIsReadUntilTheNewIsWhole: after the log was replaced, readers used to
 // see an empty blog that filled up.
 func TestOldDataIsReadUntilTheNewIsWhole(t *testing.T) {
+	t.Run("another history", func(t *testing.T) { isReadUntilTheNewIsWhole(t) })
+	t.Run("the same events under another id", func(t *testing.T) { isReadUntilTheNewIsWhole(t, "a", "b") })
+}
+
+// isReadUntilTheNewIsWhole: the new log begins with kept.
+func isReadUntilTheNewIsWhole(t *testing.T, kept ...string) {
 	b, dir := bustest.New(t), t.TempDir()
 	b.Add(posts("a", "b")...)
 	v := &view{}
 	c := config(b, dir, v)
 	apply, held := c.Apply, make(chan struct{})
 	c.Apply = func(tx *projection.Tx, events []event.Event) error {
-		if events[0].ID == "id-of-x0" {
+		if slices.ContainsFunc(events, func(e event.Event) bool { return e.ID == "id-of-x0" }) {
 			<-held
 		}
 		return apply(tx, events)
 	}
 	v.run(t, c).expect(t, "a b ")
 	log := v.Log()
-	var want string
-	var others []event.Event
-	for i := range 200 {
+	others, want := posts(kept...), strings.Join(append(kept, ""), " ")
+	for i := range 200 - len(kept) {
 		others = append(others, posts(fmt.Sprint("x", i))...)
 		want += fmt.Sprint("x", i, " ")
 	}

@@ -107,7 +107,7 @@ func Open(config Config) (*Projection, error) {
 		return nil, fmt.Errorf("DATA_DIR=%q is in use by another process (%w): stop that one, or give this one a folder of its own", config.Dir, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, unusable(config.Dir, err)
 	}
 	store, replaced, err := openStore(config.Dir, config.Schema)
 	if err == nil {
@@ -115,7 +115,7 @@ func Open(config Config) (*Projection, error) {
 	}
 	if err != nil {
 		unlock()
-		return nil, fmt.Errorf("opening the database in DATA_DIR=%q: %w", config.Dir, err)
+		return nil, unusable(config.Dir, err)
 	}
 	if replaced != nil {
 		rebuildsMetric.Inc()

@@ -16,6 +16,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"miniblog/internal/bus"
+	"miniblog/internal/disk"
 	"miniblog/internal/event"
 	"miniblog/internal/wire"
 )
@@ -324,6 +325,15 @@ func remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// unusable is the error for a folder whose database cannot be opened. SQLite does
+// not say that it may not.
+func unusable(dir string, err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_CANTOPEN {
+		err = fmt.Errorf("%w: %w", err, fs.ErrPermission)
+	}
+	return fmt.Errorf("opening the database in DATA_DIR=%q: %w", dir, disk.OfOwner(err))
 }
 
 // damaged tells whether err says that the file itself is of no use.

@@ -3,9 +3,10 @@ package blog
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ func TestWhileTheBusIsAway(t *testing.T) {
 	post := blog.MustPost(t, "Before")
 	blog.MustComment(t, post.ID, "Before, too")
 	decided(t, blog.API, post.ID, 1)
+	freeze(t, blog.Bus)
+	t.Run("however many ask while it hangs", func(t *testing.T) { askAtOnce(t, blog.PostsURL+"/posts/create", 1500) })
 	blog.Bus.Kill()
 
 	create := func() (harness.Post, error) { return blog.CreatePost(t.Context(), "Meanwhile", "post-key") }
@@ -54,27 +57,6 @@ func TestWhileTheBusIsAway(t *testing.T) {
 			})
 		}
 	})
-	t.Run("however many ask", func(t *testing.T) { // the last of 1,500 heard it after 7.4 s
-		var asking sync.WaitGroup
-		var longest atomic.Int64
-		for range 1500 {
-			asking.Go(func() {
-				began := time.Now()
-				answer, err := harness.Send(t.Context(), http.MethodPost, blog.PostsURL+"/posts/create", `{"title":"One of many"}`, "Content-Type", "application/json")
-				took := time.Since(began)
-				if err != nil || answer.Status != http.StatusServiceUnavailable {
-					t.Errorf("the answer is %+v, %v", answer, err)
-				}
-				for longest.Load() < int64(took) {
-					longest.Store(int64(took))
-				}
-			})
-		}
-		asking.Wait()
-		if took := time.Duration(longest.Load()); took > answerLimit+time.Second { // a second to send so many
-			t.Errorf("the last answer took %v; promised are %v", took, answerLimit)
-		}
-	})
 	t.Run("reading goes on and nobody is restarted for it", func(t *testing.T) {
 		if known, err := find(t.Context(), blog.API, post.ID); err != nil || len(known.Comments) != 1 || known.Comments[0].Content != "Before, too" {
 			t.Errorf("query says %+v (%v)", known, err)
@@ -106,4 +88,35 @@ func TestWhileTheBusIsAway(t *testing.T) {
 		}
 		checkLog(t, blog, 2, 2)
 	})
+}
+
+// freeze stops a process where it stands: the kernel takes its connections, and nobody
+// answers.
+func freeze(t *testing.T, p *harness.Process) {
+	t.Helper()
+	if err := syscall.Kill(p.Pid(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askAtOnce sends n commands, each of which must hear in time that the bus is away. The
+// last of many waited for the attempts of all before it.
+func askAtOnce(t *testing.T, url string, n int) {
+	t.Helper()
+	var asking sync.WaitGroup
+	took := make([]time.Duration, n)
+	for i := range n {
+		asking.Go(func() {
+			began := time.Now()
+			answer, err := harness.Send(t.Context(), http.MethodPost, url, `{"title":"One of many"}`, "Content-Type", "application/json")
+			took[i] = time.Since(began)
+			if err != nil || answer.Status != http.StatusServiceUnavailable {
+				t.Errorf("the answer is %+v, %v", answer, err)
+			}
+		})
+	}
+	asking.Wait()
+	if longest := slices.Max(took); longest > answerLimit+2*time.Second { // which so many take to be sent, on a slow machine
+		t.Errorf("the last answer took %v; promised are %v", longest, answerLimit)
+	}
 }

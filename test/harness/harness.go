@@ -130,12 +130,17 @@ func Root() (string, error) {
 // Run runs one of the programs to its end and returns what it wrote.
 func Run(t testing.TB, program string, args ...string) (output string, err error) {
 	t.Helper()
+	out, err := Command(t, program, args...).CombinedOutput()
+	return string(out), err
+}
+
+// Command returns a command that runs one of the programs.
+func Command(t testing.TB, program string, args ...string) *exec.Cmd {
+	t.Helper()
 	if err := build(); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), filepath.Join(built, program), args...)
-	out, err := command.CombinedOutput()
-	return string(out), err
+	return exec.CommandContext(t.Context(), filepath.Join(built, program), args...)
 }
 
 // Eventually waits until check returns nil, and fails the test with its last
