@@ -110,6 +110,7 @@ func look(t *testing.T, addr, path string) (status int, took time.Duration) {
 
 func lookAtCluster(t *testing.T, addr string) (m cluster.Members) {
 	t.Helper()
+	began := time.Now()
 	response, err := http.Get("http://" + addr + "/console/cluster")
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +118,9 @@ func lookAtCluster(t *testing.T, addr string) (m cluster.Members) {
 	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(&m); err != nil {
 		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("GET /console/cluster is answered after %v", took)
 	}
 	return m
 }
