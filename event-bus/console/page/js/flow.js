@@ -43,14 +43,14 @@ export class Flow {
   /** Draws the lines between the bus and the cards that are there now. */
   layout() {
     const box = this.#map.getBoundingClientRect();
-    this.#svg.setAttribute('viewBox', `0 0 ${box.width} ${box.height}`);
     const bus = this.#map.querySelector('[data-node="bus"]').getBoundingClientRect();
+    // All is measured before anything is written, which would have it laid out anew.
+    const cards = [...this.#map.querySelectorAll('[data-side]')].map((card) => ({ rect: card.getBoundingClientRect(), ...card.dataset }));
     const here = new Set();
-    for (const card of this.#map.querySelectorAll('[data-side]')) {
-      const { node, side, state, label } = card.dataset;
+    this.#svg.setAttribute('viewBox', `0 0 ${box.width} ${box.height}`);
+    for (const { rect, node, side, state, label } of cards) {
       here.add(node);
       const line = this.#lines.get(node) ?? this.#draw(node);
-      const rect = card.getBoundingClientRect();
       line.curve = curve(side, rect, bus, box);
       const [[x0, y0], [x1, y1], [x2, y2], [x3, y3]] = line.curve;
       line.path.setAttribute('d', `M${x0} ${y0}C${x1} ${y1} ${x2} ${y2} ${x3} ${y3}`);
