@@ -81,6 +81,11 @@ func TestStoppedModerationIsSeenAndSoIsThatItHeals(t *testing.T) {
 	if spread := slices.Max(looks.Down[:]) - slices.Min(looks.Down[:]); looks.Down == looks.Up || spread > 0.05 || looks.Down[0] > looks.Up[0]-0.02 {
 		t.Errorf("the card of moderation has the colour %v, which is not a grey beside the %v of one that is up", looks.Down, looks.Up)
 	}
+	c.Prefer("prefers-color-scheme", "dark")
+	dark := browser.Eval[appearance](c.Window, fmt.Sprintf(appearanceOf, moderation, node("subscriber comments")))
+	if spread := slices.Max(dark.Down[:]) - slices.Min(dark.Down[:]); spread > 0.05 || dark.Down[0] < dark.Up[0]+0.04 || dark.Down[0] > 0.3 {
+		t.Errorf("in the dark it has the colour %v, which is not a grey beside %v", dark.Down, dark.Up)
+	}
 	if looks.Line == "none" || looks.LineOfUp != "none" {
 		t.Errorf("the line to moderation is dashed %s, that to comments, which is up, %s", looks.Line, looks.LineOfUp)
 	}

@@ -88,7 +88,7 @@ function Try({ operation, service, url, parameters, bodies }) {
         <p class="field">
           <label for="${field}-body">Body</label>
           ${bodies.length > 1 && html`<select aria-label="Type of the body" onChange=${(event) => setType(event.target.value)}>${bodies.map((body) => html`<option key=${body.type} value=${body.type} selected=${body.type === type}>${body.type}</option>`)}</select>`}
-          <textarea id="${field}-body" rows="4" spellcheck=${false} value=${text} onInput=${(event) => setTexts({ ...texts, [type]: event.target.value })}></textarea>
+          <textarea id="${field}-body" rows=${Math.min(12, Math.max(4, text.split('\n').length))} spellcheck=${false} value=${text} onInput=${(event) => setTexts({ ...texts, [type]: event.target.value })}></textarea>
         </p>
       `}
       <pre class="curl" tabindex="0">${curl(call)}</pre>

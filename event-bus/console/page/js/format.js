@@ -62,6 +62,9 @@ export function instant(text) {
   return Date.parse(text) + (fraction ? Number(`0.${fraction[2]}`) : 0);
 }
 
+/** A word of the bus, such as no_answer, as people write it. */
+export const words = (name) => name.replaceAll('_', ' ');
+
 /** What a subscriber answered: of a problem (RFC 9457) what it says to people. */
 export function readable(answer) {
   const start = answer.indexOf('{');

@@ -3,7 +3,7 @@
 //
 // Pure functions. Times are milliseconds by the bus's clock.
 
-import { readable } from './format.js';
+import { readable, words } from './format.js';
 
 /** The id of the event that one is the reaction to; '' if it is none. */
 export function causeOf({ id, type }) {
@@ -81,7 +81,7 @@ function waits(name, from, event, facts, steps) {
 function push(attempt, event, events, facts) {
   const reply = events.find((other) => causeOf(other) === event.id && facts.stored(other.sequence)?.reply);
   const taken = attempt.outcome === 'delivered';
-  const status = attempt.status || attempt.outcome;
+  const status = attempt.status || words(attempt.outcome);
   return {
     kind: 'push',
     title: `Pushed to ${attempt.subscriber}`,

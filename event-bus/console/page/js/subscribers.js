@@ -4,7 +4,7 @@
 import { html, useEffect, useState } from '../vendor/preact-htm.js';
 import { Action } from './action.js';
 import * as api from './api.js';
-import { counted, count, duration, moment, readable } from './format.js';
+import { counted, count, duration, moment, readable, words } from './format.js';
 import { useLoaded, useModel } from './hooks.js';
 import { Json } from './json.js';
 import { stateTexts } from './map.js';
@@ -96,7 +96,7 @@ function Letters({ subscriber: s }) {
         <ul class="reasons">
           ${reasons.map(([name, n]) => html`
             <li key=${name}>
-              <span>${counted(n, 'dead letter')} because of <b>${name}</b></span>
+              <span>${counted(n, 'dead letter')} because of <b>${words(name)}</b></span>
               <button type="button" class="quiet" aria-pressed=${reason === name} onClick=${() => { setReason(reason === name ? '' : name); setAfter(0); }}>Show these</button>
               <${Redeliver} subscriber=${s} label="Deliver all of these again" selection=${{ reason: name }} done=${again} />
             </li>
@@ -164,7 +164,7 @@ function Attempts({ name }) {
             <details>
               <summary>
                 <span class="sequence">${count(Number(attempt.sequence))}</span>
-                <span class="outcome">${attempt.outcome}${attempt.status ? ` ${attempt.status}` : ''}</span>
+                <span class="outcome">${words(attempt.outcome)}${attempt.status ? ` ${attempt.status}` : ''}</span>
                 <span class="small">${[attempt.attempt > 1 && `attempt ${attempt.attempt}`, attempt.check && 'a check', attempt.again && 'was a dead letter', duration(attempt.ms)].filter(Boolean).join(', ')}</span>
                 <time class="small">${moment(Date.parse(attempt.began))}</time>
               </summary>
