@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/memory"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -167,6 +168,18 @@ func (w *Window) Focus(selector string) {
 func (w *Window) Reload() {
 	w.t.Helper()
 	w.do("loading the page again", chromedp.Reload())
+}
+
+// Block lets requests fail whose URLs match a pattern, as URLPattern has them.
+func (w *Window) Block(pattern string) {
+	w.t.Helper()
+	w.do("blocking "+pattern, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		if _, err := cdp.Call(ctx, t, network.Enable, network.EnableParams{}); err != nil {
+			return err
+		}
+		_, err := cdp.Call(ctx, t, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: []*network.BlockPattern{{URLPattern: pattern, Block: true}}})
+		return err
+	}))
 }
 
 // Resize makes the window as large as a device's, in CSS pixels.

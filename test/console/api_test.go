@@ -54,3 +54,12 @@ func TestWhoeverComesFromElsewhereIsAskedForTheToken(t *testing.T) {
 	c.Reload()
 	c.Await("the console without another question", `document.querySelector("#connection")?.dataset.state === "connected"`)
 }
+
+func TestPageThatDidNotLoadWholeSaysSo(t *testing.T) {
+	t.Parallel()
+	c := look(t, browser.Start(t), harness.StartBus(t), "")
+	c.Expect("ERR_BLOCKED_BY_CLIENT")
+	c.Block("*://*:*/console/js/life.js")
+	c.Reload()
+	c.Await("that it did not load whole", `(document.querySelector(".late") ?? false) && getComputedStyle(document.querySelector(".late")).visibility === "visible"`)
+}
