@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -22,7 +24,7 @@ func fuzz(ctx context.Context, packages []string, long time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("listing the tests: %w", err)
 	}
-	var errs []error
+	var targets []target
 	for line := range strings.Lines(string(out)) {
 		pkg, file, ok := strings.Cut(strings.TrimSpace(line), " ")
 		dir, name, ok2 := cutLast(file, " ")
@@ -34,19 +36,40 @@ func fuzz(ctx context.Context, packages []string, long time.Duration) error {
 			return err
 		}
 		for _, match := range fuzzTarget.FindAllSubmatch(source, -1) {
-			if err := fuzzOne(ctx, pkg, string(match[1]), long); err != nil {
-				errs = append(errs, err)
-			}
+			targets = append(targets, target{pkg, string(match[1])})
 		}
 	}
+	return fuzzAll(ctx, targets, long)
+}
+
+// target is a fuzz target.
+type target struct{ pkg, name string }
+
+// fuzzAll runs as many targets at once as there are processors, each on one.
+func fuzzAll(ctx context.Context, targets []target, long time.Duration) error {
+	next := make(chan int)
+	errs := make([]error, len(targets))
+	var running sync.WaitGroup
+	for range runtime.NumCPU() {
+		running.Go(func() {
+			for i := range next {
+				errs[i] = targets[i].fuzz(ctx, long)
+			}
+		})
+	}
+	for i := range targets {
+		next <- i
+	}
+	close(next)
+	running.Wait()
 	return errors.Join(errs...)
 }
 
-func fuzzOne(ctx context.Context, pkg, target string, long time.Duration) error {
+func (t target) fuzz(ctx context.Context, long time.Duration) error {
 	var out []byte
 	var err error
 	for range 3 {
-		cmd := goCommand(ctx, "test", "-vet=off", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", long.String(), pkg)
+		cmd := goCommand(ctx, "test", "-vet=off", "-parallel", "1", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", long.String(), t.pkg)
 		// Where the time ends at an unlucky moment the fuzzer calls that a failure; one
 		// that it has found comes with its input (go.dev/issue/75804).
 		if out, err = cmd.Output(); err == nil || !bytes.Contains(out, []byte("context deadline exceeded")) || bytes.Contains(out, []byte("Failing input")) {
@@ -55,9 +78,9 @@ func fuzzOne(ctx context.Context, pkg, target string, long time.Duration) error 
 	}
 	if err != nil {
 		fmt.Printf("%s", out)
-		return fmt.Errorf("%s in %s: %w", target, pkg, err)
+		return fmt.Errorf("%s in %s: %w", t.name, t.pkg, err)
 	}
-	fmt.Printf("ok    %-32s %-26s %s\n", pkg, target, progress(out))
+	fmt.Printf("ok    %-32s %-26s %s\n", t.pkg, t.name, progress(out))
 	return nil
 }
 
