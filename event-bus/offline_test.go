@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/eventlog/logtest"
 	"miniblog/internal/event"
 )
 
@@ -20,33 +21,6 @@ func runWith(lookup func(string) (string, bool), args ...string) (code int, out,
 	var o, e bytes.Buffer
 	code = offline(args, lookup, &o, &e)
 	return code, o.String(), e.String()
-}
-
-// segment returns the file of a log that has one.
-func segment(t testing.TB, dir string) string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.zst"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("the log has the files %v, %v", files, err)
-	}
-	return files[0]
-}
-
-// damage flips bits of a log's file, part of the way into it: over more bytes
-// than a header has, which a reader of frames passes over.
-func damage(t testing.TB, dir string, part float64) {
-	t.Helper()
-	text, err := os.ReadFile(segment(t, dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := int(part * float64(len(text)))
-	for i := at; i < min(at+64, len(text)); i++ {
-		text[i] ^= 0x10
-	}
-	if err := os.WriteFile(segment(t, dir), text, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // fill appends batches of so many events to the log in dir and returns all of
@@ -119,18 +93,18 @@ func TestTornBatchIsNoDamage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, dir, 5, 5)
-	text, err := os.ReadFile(segment(t, dir))
+	text, err := os.ReadFile(logtest.Segment(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(segment(t, dir), text[:len(text)-7], 0o644); err != nil {
+	if err := os.WriteFile(logtest.Segment(t, dir), text[:len(text)-7], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := run("verify", dir)
 	if code != 0 || errs != "" || !strings.Contains(out, "events 1 to 5, ") || !strings.Contains(out, "bytes of a batch that was never acknowledged") {
 		t.Errorf("verify ended with %d: %s%s", code, out, errs)
 	}
-	if left, _ := os.ReadFile(segment(t, dir)); len(left) != len(text)-7 {
+	if left, _ := os.ReadFile(logtest.Segment(t, dir)); len(left) != len(text)-7 {
 		t.Error("verify has changed the log")
 	}
 }
@@ -140,7 +114,7 @@ func TestDamageIsFoundAndRepaired(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 100, 100, 100)
 	id := logID(t, dir)
-	damage(t, dir, 0.5)
+	logtest.Damage(t, dir, 0.5)
 	for _, name := range []string{"verify", "dump"} {
 		code, out, errs := run(name, dir)
 		if code != 1 || !strings.Contains(errs, "where event 101 should be") ||

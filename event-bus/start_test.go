@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/eventlog/logtest"
 	"miniblog/internal/event"
 	"miniblog/internal/service"
 	"miniblog/internal/wire"
@@ -112,7 +113,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	damaged := t.TempDir()
 	fill(t, damaged, 10, 10)
-	damage(t, damaged, 0.2)
+	logtest.Damage(t, damaged, 0.2)
 	locked := startBus(t)
 	for name, test := range map[string]struct {
 		env  []string

@@ -5,43 +5,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 
 	"miniblog/event-bus/eventlog"
+	"miniblog/event-bus/eventlog/logtest"
 	"miniblog/internal/web"
 )
-
-// segment returns the file of a log that has one.
-func segment(t testing.TB, dir string) string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.zst"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("the log has the files %v, %v", files, err)
-	}
-	return files[0]
-}
-
-// damage flips bits of a log's file, part of the way into it: over more bytes
-// than a header has, which a reader of frames passes over.
-func damage(t testing.TB, dir string, part float64) {
-	t.Helper()
-	text, err := os.ReadFile(segment(t, dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := int(part * float64(len(text)))
-	for i := at; i < min(at+64, len(text)); i++ {
-		text[i] ^= 0x10
-	}
-	if err := os.WriteFile(segment(t, dir), text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // A reader must not take a part for the whole.
 func TestReaderIsCutOffBeforeWhatIsDamaged(t *testing.T) {
@@ -52,7 +24,7 @@ func TestReaderIsCutOffBeforeWhatIsDamaged(t *testing.T) {
 		b.fill("A", 100)
 	}
 	b = b.restart() // and has nothing in memory
-	damage(t, b.dir, 0.5)
+	logtest.Damage(t, b.dir, 0.5)
 	for form, header := range forms {
 		t.Run("as "+form, func(t *testing.T) {
 			r, err := b.try("GET", "/events", strings.NewReader(""), header...)

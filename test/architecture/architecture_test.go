@@ -64,7 +64,7 @@ var ours = map[string][]string{
 }
 
 // forTests are packages that only tests import; what they import is free.
-var forTests = []string{"test", "event-bus/cluster/natstest", "internal/bus/bustest", "internal/projection/projectiontest", "internal/service/servicetest", "internal/disk/crashdisk"}
+var forTests = []string{"test", "event-bus/cluster/natstest", "event-bus/eventlog/logtest", "internal/bus/bustest", "internal/projection/projectiontest", "internal/service/servicetest", "internal/disk/crashdisk"}
 
 // theirs are the modules of others that programs may use, and the only
 // packages of ours that may use each; nil: any.
