@@ -7,43 +7,43 @@ import (
 	"time"
 )
 
-// restEvery is how often a process looks whether a load is over, and restBytes
-// how much it must have allocated since it gave memory back, for that to be worth
-// another collection.
+// A process rests if it has allocated less than restBytes within restEvery. It then
+// gives memory back, if that was worth it: if it had allocated loadBytes since it
+// did so last.
 const (
 	restEvery = 2 * time.Second
-	restBytes = 4 << 20
+	restBytes = 256 << 10
+	loadBytes = 4 << 20
 )
 
 // giveBack returns to the system what a load needed, once that is over, until
 // ctx ends. The runtime collects when the heap has grown to twice of what the last
-// collection kept. Under a load that is many times a second; but a process at rest
-// would keep what it had then for minutes, and what it mapped for longer.
+// collection kept; but a process at rest would keep what it had then for minutes,
+// and what it mapped for longer. Under a load it would have to fetch again at once
+// what it gives back.
 func giveBack(ctx context.Context) error {
 	tick := time.NewTicker(restEvery)
 	defer tick.Stop()
-	last := heapNow()
-	for given := last.allocated; ; {
+	last := allocated()
+	for given := last; ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
-		now := heapNow()
-		if now.collections == last.collections && now.allocated > given+restBytes {
+		now := allocated()
+		if now < last+restBytes && now > given+loadBytes {
 			debug.FreeOSMemory() // it collects first
-			now = heapNow()
-			given = now.allocated
+			now = allocated()
+			given = now
 		}
 		last = now
 	}
 }
 
-// heapUse is how often the heap was collected and how many bytes were ever allocated.
-type heapUse struct{ collections, allocated uint64 }
-
-func heapNow() heapUse {
-	samples := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/allocs:bytes"}}
+// allocated is how many bytes were ever allocated on the heap.
+func allocated() uint64 {
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(samples)
-	return heapUse{samples[0].Value.Uint64(), samples[1].Value.Uint64()}
+	return samples[0].Value.Uint64()
 }
