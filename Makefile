@@ -2,7 +2,7 @@
 
 SERVICES := event-bus posts comments query moderation client
 SHIFT    ?= 0
-FUZZTIME ?= 3s
+FUZZTIME ?= 6s
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test lint unit fuzz bench images cluster-test clean-data clean
