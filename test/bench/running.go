@@ -40,7 +40,11 @@ func (b *bench) everything(ctx context.Context, o options) error {
 	if err := b.commenting(ctx, o); err != nil {
 		return err
 	}
-	time.Sleep(10 * time.Second) // a process gives memory back when it rests
+	select {
+	case <-time.After(10 * time.Second): // a process gives memory back when it rests
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for _, p := range b.processes {
 		atMost := 30.0
 		if p == bus {
