@@ -328,10 +328,18 @@ func remove(path string) error {
 }
 
 // unusable is the error for a folder whose database cannot be opened. SQLite does
-// not say that it may not.
+// not say why; opening the files does.
 func unusable(dir string, err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_CANTOPEN {
-		err = fmt.Errorf("%w: %w", err, fs.ErrPermission)
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			f, why := os.OpenFile(filepath.Join(dir, databaseFile+suffix), os.O_RDWR, 0)
+			if why == nil {
+				f.Close()
+			} else if !errors.Is(why, fs.ErrNotExist) {
+				err = fmt.Errorf("%w: %w", err, why)
+				break
+			}
+		}
 	}
 	return fmt.Errorf("opening the database in DATA_DIR=%q: %w", dir, disk.OfOwner(err))
 }
