@@ -183,8 +183,9 @@ func TestOneLimitHoldsForAllThatARequestWaitsFor(t *testing.T) {
 	m := newMemory(1 << 20)
 	others := &holder{memory: m}
 	others.hold(1 << 20)
-	answered := make(chan time.Duration, 1)
+	begun, answered := make(chan struct{}), make(chan time.Duration, 1)
 	conn := serve(t, m, func(w http.ResponseWriter, r *http.Request) error {
+		close(begun)
 		if _, _, err := ReadBody(w, r, MaxBody); err != nil {
 			return err
 		}
@@ -197,6 +198,7 @@ func TestOneLimitHoldsForAllThatARequestWaitsFor(t *testing.T) {
 	const wait, pause = 300 * time.Millisecond, 200 * time.Millisecond
 	body := bytes.Repeat([]byte(" "), 100_000)
 	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(body))
+	<-begun // its time runs
 	time.Sleep(wait)
 	others.release()
 	conn.Write(body[:50_000])
