@@ -62,8 +62,8 @@ func TestSkaffoldBuildsAndDeploysWhatTheManifestsName(t *testing.T) {
 	if err := yaml.UnmarshalStrict(read(t, filepath.Join(root, "skaffold.yaml")), &config); err != nil {
 		t.Fatal(err)
 	}
-	if config.APIVersion != "skaffold/v4beta14" || config.Kind != "Config" || config.Deploy.Kubectl == nil {
-		t.Errorf("skaffold.yaml is %s %s, want a Config of skaffold/v4beta14 that deploys with kubectl", config.APIVersion, config.Kind)
+	if config.APIVersion != "skaffold/v4beta1" || config.Kind != "Config" || config.Deploy.Kubectl == nil {
+		t.Errorf("skaffold.yaml is %s %s, want a Config of skaffold/v4beta1 that deploys with kubectl", config.APIVersion, config.Kind)
 	}
 	if push := config.Build.Local.Push; push == nil || *push {
 		t.Error("images must stay in the cluster's own Docker: push: false")
