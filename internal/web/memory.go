@@ -138,9 +138,12 @@ func (h *holder) hold(n int64) {
 	}
 }
 
+// has tells whether the request may hold n bytes in all without asking for more.
+func (h *holder) has(n int64) bool { return n <= smallBytes || n <= h.held }
+
 // reserve waits until the request may hold n bytes in all.
 func (h *holder) reserve(ctx context.Context, n int64) error {
-	if n <= smallBytes || n <= h.held {
+	if h.has(n) {
 		return nil
 	}
 	err := h.memory.take(ctx, n-h.held)
@@ -200,9 +203,13 @@ func holderOf(w http.ResponseWriter) *holder { return &answerOf(w).holder }
 // be made after that. They are given back when the request ends. Its error is a
 // problem: 503, when the answer is due at the latest.
 func Reserve(w http.ResponseWriter, r *http.Request, n int64) error {
+	h := holderOf(w)
+	if h.has(n) { // most: a deadline would cost them more than all else here
+		return nil
+	}
 	ctx, cancel := UntilDue(w, r)
 	defer cancel()
-	return reserved(r.Context(), holderOf(w).reserve(ctx, n))
+	return reserved(r.Context(), h.reserve(ctx, n))
 }
 
 // reserved turns an error of holder.reserve into a problem.

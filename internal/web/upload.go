@@ -67,10 +67,8 @@ func (u *upload) read(buf []byte) (body []byte, err error) {
 // grow returns body with room for length bytes in all.
 func (u *upload) grow(body []byte, length int64) ([]byte, error) {
 	room := max(length, int64(cap(body)))
-	due, cancel := UntilDue(u.w, u.request)
-	defer cancel()
-	if err := u.answer.holder.reserve(due, room); err != nil {
-		return nil, reserved(u.request.Context(), err)
+	if err := Reserve(u.w, u.request, room); err != nil {
+		return nil, err
 	}
 	if int64(cap(body)) < length {
 		body = append(make([]byte, 0, length), body...)
