@@ -39,35 +39,62 @@ func (b *bench) history(ctx context.Context, o options) error {
 	}
 	b.bound(fmt.Sprintf("a query with an empty disk joins %d events", events), fmt.Sprintf("%v, %.0f MB at most", query.took.Round(time.Millisecond), query.highest),
 		"≤ 4s, ≤ 150 MB", query.took <= 4*time.Second && query.highest <= 150)
+	b.bound("another one takes a snapshot of it", fmt.Sprintf("%v, %.0f MB at most", query.copied.took.Round(time.Millisecond), query.copied.highest),
+		"≤ 5s, ≤ 150 MB", query.copied.took <= 5*time.Second && query.copied.highest <= 150)
 	b.bound("the same query restarted", "ready after "+query.again.Round(time.Millisecond).String(), "≤ 500ms", query.again <= 500*time.Millisecond)
 	return nil
 }
 
-// joining is what it came to that a query joined.
-type joining struct {
-	took    time.Duration // until it was ready
-	highest float64       // its resident memory then, in MB
-	again   time.Duration // until it was ready when it was restarted
+// joined is what it came to that a query with an empty disk became ready.
+type joined struct {
+	took    time.Duration
+	highest float64 // its resident memory until then, in MB
 }
 
-// join lets a query with an empty disk read the bus's history.
+// joining is what it came to that a query joined.
+type joining struct {
+	joined               // from the log
+	copied joined        // another one, from the first one's snapshot
+	again  time.Duration // until it was ready when it was restarted
+}
+
+// join lets a query with an empty disk read the bus's history, and then another one
+// take what the first has.
 func (b *bench) join(ctx context.Context, bus *process) (j joining, err error) {
-	const data = "join"
-	if err := os.RemoveAll(b.data("query", data)); err != nil {
-		return j, err
-	}
+	const first, second = "join", "join-copied"
 	upstream := "EVENT_BUS_URL=http://" + bus.addr
-	query, err := b.start(ctx, "query", data, upstream)
+	snapshots, err := freeAddr()
 	if err != nil {
 		return j, err
 	}
-	j.took = query.took
-	_, j.highest = query.memory()
+	query, err := b.emptyQuery(ctx, first, &j.joined, upstream, "SNAPSHOT_ADDR="+snapshots)
+	if err != nil {
+		return j, err
+	}
+	other, err := b.emptyQuery(ctx, second, &j.copied, upstream, "SNAPSHOT_URL=http://"+snapshots)
+	if err != nil {
+		return j, err
+	}
+	other.stop()
 	query.stop()
-	if query, j.again, err = b.reopen(ctx, "query", data, upstream); err == nil {
+	if query, j.again, err = b.reopen(ctx, "query", first, upstream); err == nil {
 		query.stop()
 	}
 	return j, err
+}
+
+// emptyQuery starts a query with an empty disk and notes what it came to.
+func (b *bench) emptyQuery(ctx context.Context, data string, j *joined, env ...string) (*process, error) {
+	if err := os.RemoveAll(b.data("query", data)); err != nil {
+		return nil, err
+	}
+	query, err := b.start(ctx, "query", data, env...)
+	if err != nil {
+		return nil, err
+	}
+	j.took = query.took
+	_, j.highest = query.memory()
+	return query, nil
 }
 
 var newline = []byte{'\n'}

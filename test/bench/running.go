@@ -40,6 +40,9 @@ func (b *bench) everything(ctx context.Context, o options) error {
 	if err := b.commenting(ctx, o); err != nil {
 		return err
 	}
+	if err := waitSealed(ctx, b.data("event-bus", running)); err != nil {
+		return err
+	}
 	select {
 	case <-time.After(10 * time.Second): // a process gives memory back when it rests
 	case <-ctx.Done():
