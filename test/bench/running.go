@@ -144,13 +144,10 @@ func (b *bench) commenting(ctx context.Context, o options) error {
 		return err
 	}
 	floor := (before + after) / 2
-	others, err := b.newTrips(ctx)
-	if err != nil {
-		return err
-	}
+	others := b.newWriter()
 	besideCtx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- commentEvery(besideCtx, time.Second/200, others.comments) }()
+	go func() { ended <- others.writeEvery(besideCtx, time.Second/200) }()
 	busy, err := comments.make(ctx, 300)
 	stop()
 	if err := errors.Join(err, <-ended); err != nil {

@@ -15,37 +15,81 @@ import (
 	"miniblog/internal/event"
 )
 
-// trips is a post on which comments are written one after the other, each when
-// the one before it is approved.
-type trips struct {
-	comments string // where its comments are posted
-	live     <-chan approval
+// writer writes comments, to a new post when the last one has as many as most.
+type writer struct {
+	posts, comments string // base URLs of the services
+	post            string // that is commented on, the id
+	written         int
 }
 
-// newTrips creates the post and follows query's live stream until ctx ends.
-func (b *bench) newTrips(ctx context.Context) (*trips, error) {
-	created, err := postJSON("http://"+b.addrs["posts"+running]+"/posts/create", `{"title":"round trips"}`)
+func (b *bench) newWriter() writer {
+	return writer{posts: "http://" + b.addrs["posts"+running], comments: "http://" + b.addrs["comments"+running]}
+}
+
+// prepare creates a post, if the next comment is for a new one.
+func (w *writer) prepare() error {
+	if w.written%commentsPerPost != 0 {
+		return nil
+	}
+	created, err := postJSON(w.posts+"/posts/create", `{"title":"round trips"}`)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var p event.Post
-	if err := json.Unmarshal(created, &p); err != nil {
-		return nil, err
+	err = json.Unmarshal(created, &p)
+	w.post = p.ID
+	return err
+}
+
+// write writes a comment and returns the answer.
+func (w *writer) write() ([]byte, error) {
+	w.written++
+	return postJSON(w.comments+"/posts/"+w.post+"/comments", fmt.Sprintf(`{"content":"number %d"}`, w.written))
+}
+
+// writeEvery writes a comment at that pace until ctx ends; it returns the first
+// error.
+func (w *writer) writeEvery(ctx context.Context, pace time.Duration) error {
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			err := w.prepare()
+			if err == nil {
+				_, err = w.write()
+			}
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
 	}
-	query := "http://" + b.addrs["query"+running]
-	if err := waitForPost(ctx, query, p.ID); err != nil {
-		return nil, err
-	}
-	live, err := followApprovals(ctx, query)
-	return &trips{comments: "http://" + b.addrs["comments"+running] + "/posts/" + p.ID + "/comments", live: live}, err
+}
+
+// trips are comments that are written one after the other, each when the one before
+// it is approved.
+type trips struct {
+	writer
+	live <-chan approval
+}
+
+// newTrips follows query's live stream until ctx ends.
+func (b *bench) newTrips(ctx context.Context) (*trips, error) {
+	live, err := followApprovals(ctx, "http://"+b.addrs["query"+running])
+	return &trips{b.newWriter(), live}, err
 }
 
 // make writes n comments and returns how long each took from its POST to being
 // approved in query, sorted.
 func (t *trips) make(ctx context.Context, n int) (took []time.Duration, err error) {
-	for i := range n {
+	for range n {
+		if err := t.prepare(); err != nil {
+			return nil, err
+		}
 		begin := time.Now()
-		body, err := postJSON(t.comments, fmt.Sprintf(`{"content":"number %d"}`, i))
+		body, err := t.write()
 		if err != nil {
 			return nil, err
 		}
@@ -82,23 +126,6 @@ func (t *trips) approved(ctx context.Context, id string) (time.Time, error) {
 	}
 }
 
-// commentEvery posts comments to url at that pace until ctx ends; it returns
-// the first error.
-func commentEvery(ctx context.Context, pace time.Duration, url string) error {
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if _, err := postJSON(url, fmt.Sprintf(`{"content":"beside %d"}`, n)); err != nil && ctx.Err() == nil {
-				return err
-			}
-		}
-	}
-}
-
 func postJSON(url, body string) ([]byte, error) {
 	r, err := http.Post(url, "application/json", strings.NewReader(body))
 	if err != nil {
@@ -110,25 +137,6 @@ func postJSON(url, body string) ([]byte, error) {
 		err = fmt.Errorf("POST %s: %s: %s", url, r.Status, answer)
 	}
 	return answer, err
-}
-
-func waitForPost(ctx context.Context, query, id string) error {
-	for {
-		r, err := http.Get(query + "/posts?id=" + id)
-		if err != nil {
-			return err
-		}
-		answer, err := io.ReadAll(r.Body)
-		r.Body.Close()
-		if err != nil || strings.Contains(string(answer), id) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Millisecond):
-		}
-	}
 }
 
 // approval is a comment that query shows as approved, and when that was seen.
