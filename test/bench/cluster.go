@@ -20,17 +20,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"miniblog/event-bus/cluster/natstest"
-	"miniblog/internal/event"
 )
 
-// cluster measures three buses on three NATS servers beside the Go client of
-// NATS, which publishes an event a message to a stream on the same servers.
+// cluster measures three buses on three NATS servers, with all services, beside the
+// Go client of NATS, which publishes an event a message to a stream on the same servers.
 func (b *bench) cluster(ctx context.Context, o options) error {
 	servers, urls, err := b.startServers(ctx)
 	if err != nil {
 		return err
 	}
-	env := []string{"NATS_URL=" + urls, noSubscribers(b.dir)}
+	subscribers, err := b.subscribers()
+	if err != nil {
+		return err
+	}
+	env := []string{"NATS_URL=" + urls, subscribers}
 	var buses []*process
 	for i := range 3 {
 		bus, err := b.start(ctx, "event-bus", fmt.Sprintf("cluster%d", i+1), env...)
@@ -38,6 +41,9 @@ func (b *bench) cluster(ctx context.Context, o options) error {
 			return err
 		}
 		buses = append(buses, bus)
+	}
+	if err := b.startServices(ctx, buses...); err != nil {
+		return err
 	}
 	for _, c := range []struct {
 		connections int
@@ -78,6 +84,9 @@ func (b *bench) cluster(ctx context.Context, o options) error {
 // copies measures what a long log costs in a cluster.
 func (b *bench) copies(ctx context.Context, buses []*process, env []string, o options) error {
 	if err := b.fill(ctx, buses[0], newBlog(5), o.events); err != nil {
+		return err
+	}
+	if err := b.waitApplied(ctx, o.events); err != nil { // they are at work until then
 		return err
 	}
 	late, err := b.start(ctx, "event-bus", "late", env...)
@@ -193,7 +202,7 @@ func publishSpread(ctx context.Context, buses []*process, connections int, lengt
 	var all sync.WaitGroup
 	for i, bus := range buses {
 		if share := (connections + len(buses) - 1 - i) / len(buses); share > 0 {
-			all.Go(func() { parts[i], errs[i] = singles(bus, event.PostCreated, share, length).run(ctx) })
+			all.Go(func() { parts[i], errs[i] = singles(bus, unwanted, share, length).run(ctx) })
 		}
 	}
 	all.Wait()
@@ -222,7 +231,7 @@ func publishWithClient(ctx context.Context, urls string, publishers int, length 
 	if _, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}, Replicas: 3, Storage: jetstream.FileStorage, MaxBytes: 1 << 30}); err != nil {
 		return m, err
 	}
-	body := newBlog(1).singles(event.PostCreated, publishers)
+	body := newBlog(1).singles(unwanted, publishers)
 	start := time.Now().Add(warmup)
 	end := start.Add(length)
 	waits, errs := make([][]time.Duration, publishers), make([]error, publishers)

@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"miniblog/internal/event"
 )
-
-// running is the name of the data of a blog of which all six services run.
-const running = "running"
 
 // everything measures the blog as its users have it: all six services run and
 // follow the log during every figure.
@@ -180,41 +175,4 @@ func (b *bench) times(what string, took, floor time.Duration, atMost float64) {
 	b.rows = append(b.rows, row{what: what, figure: took.Round(10 * time.Microsecond).String(),
 		baseline: fmt.Sprintf("%v for 3 syncs and 8 bare requests", floor.Round(10*time.Microsecond)),
 		ratio:    fmt.Sprintf("%.1f", ratio), target: fmt.Sprintf("≤ %.0f", atMost), ok: ratio <= atMost})
-}
-
-// startBlog starts all six services as one blog.
-func (b *bench) startBlog(ctx context.Context) error {
-	for _, name := range append(services, "client") { // the subscribers' addresses are needed first
-		addr, err := freeAddr()
-		if err != nil {
-			return err
-		}
-		b.addrs[name+running] = addr
-	}
-	file := filepath.Join(b.dir, "subscribers.json")
-	subscribers := fmt.Sprintf(`[{"name":"moderation","url":"http://%s/events","types":["CommentCreated"]},{"name":"comments","url":"http://%s/events","types":["CommentModerated"]}]`,
-		b.addrs["moderation"+running], b.addrs["comments"+running])
-	if err := os.WriteFile(file, []byte(subscribers), 0o644); err != nil {
-		return err
-	}
-	for _, name := range services {
-		_, err := b.start(ctx, name, running, "SUBSCRIBERS_FILE="+file, "EVENT_BUS_URL=http://"+b.addrs["event-bus"+running])
-		if err != nil {
-			return err
-		}
-	}
-	_, err := b.start(ctx, "client", running)
-	return err
-}
-
-// idle measures what a service costs that does nothing.
-func (b *bench) idle(ctx context.Context, o options) error {
-	if err := b.startBlog(ctx); err != nil {
-		return err
-	}
-	for _, p := range b.processes {
-		now, _ := p.memory()
-		b.bound("an idle "+p.name, fmt.Sprintf("%.0f MB, ready after %v", now, p.took.Round(time.Millisecond)), "≤ 30 MB, ≤ 200ms", now <= 30 && p.took <= 200*time.Millisecond)
-	}
-	return nil
 }
