@@ -201,13 +201,14 @@ func openStore(dir, schema string) (s *store, replaced error, err error) {
 var errSchema = errors.New("it was made by another version of this service")
 
 // What a database is opened for: to be read while it changes, or to be filled, by
-// this process alone and without a way back.
+// this process alone and without a way back. A page in a cache takes twice its size:
+// this driver's memory comes in powers of two, and a page has a header.
 var (
 	serving = url.Values{"_pragma": { // 8000 pages are as long as a log may stay
 		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)", "cache_size(-16000)",
 		"wal_autocheckpoint(8000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
 	building = url.Values{"_pragma": {
-		"locking_mode(exclusive)", "journal_mode(off)", "synchronous(off)", "cache_size(-64000)", "temp_store(memory)"}}
+		"locking_mode(exclusive)", "journal_mode(off)", "synchronous(off)", "cache_size(-32000)", "temp_store(memory)"}}
 )
 
 func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error) {
