@@ -14,6 +14,7 @@ const (
 	restEvery = 2 * time.Second
 	restBytes = 256 << 10
 	loadBytes = 4 << 20
+	mostRests = 512 // after which nothing is left to give back
 )
 
 // giveBack returns to the system what a load needed, once that is over, until
@@ -21,21 +22,35 @@ const (
 // collection kept; but a process at rest would keep what it had then for minutes,
 // and what it mapped for longer. Under a load it would have to fetch again at once
 // what it gives back.
+//
+// One time is not enough: a process may allocate nothing and be at work with much,
+// as the sealer of a log is, and a pool forgets what it holds at the second
+// collection alone. So it is done again, after twice as many rests each time.
 func giveBack(ctx context.Context) error {
 	tick := time.NewTicker(restEvery)
 	defer tick.Stop()
 	last := allocated()
-	for given := last; ; {
+	given, rests, next := last, 0, 0 // next is after how many rests; 0: never
+	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
 		now := allocated()
-		if now < last+restBytes && now > given+loadBytes {
+		if now > given+loadBytes {
+			rests, next = 0, 1
+		}
+		if now < last+restBytes {
+			rests++
+		}
+		if next > 0 && rests >= next {
 			debug.FreeOSMemory() // it collects first
 			now = allocated()
 			given = now
+			if next *= 2; next > mostRests {
+				next = 0
+			}
 		}
 		last = now
 	}

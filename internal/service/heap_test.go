@@ -32,6 +32,28 @@ func TestMemoryOfALoadIsGivenBack(t *testing.T) {
 	})
 }
 
+// What is in use when a load ends is given back, too, when it is not any more.
+func TestMemoryThatIsReleasedAtRestIsGivenBack(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
+	synctest.Test(t, func(t *testing.T) {
+		go giveBack(t.Context())
+		synctest.Wait()
+		garbage = make([]byte, 64<<20)
+		for i := range garbage {
+			garbage[i] = 1
+		}
+		time.Sleep(10 * restEvery) // some of what there was to give back has been
+		before := resident()
+		runtime.KeepAlive(garbage)
+		garbage = nil
+		time.Sleep(20 * restEvery)
+		synctest.Wait()
+		if after := resident(); after+48<<20 > before {
+			t.Errorf("%d bytes of heap are the process's after it let go of 64 MiB, %d before", after, before)
+		}
+	})
+}
+
 // A process that allocates next to nothing is left alone, and so is one that is at work.
 func TestProcessAtRestOrAtWorkIsNotCollected(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
