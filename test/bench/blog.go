@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -51,41 +50,6 @@ func (b *bench) startServices(ctx context.Context, buses ...*process) error {
 		}
 	}
 	return nil
-}
-
-// waitApplied blocks until the services that follow the log are at that event.
-func (b *bench) waitApplied(ctx context.Context, events int) error {
-	for _, name := range []string{"posts", "comments", "query"} {
-		for {
-			at, err := checkpoint(ctx, b.addrs[name+running])
-			if err != nil {
-				return err
-			}
-			if at >= float64(events) {
-				break
-			}
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
-	return nil
-}
-
-// checkpoint returns how far the service at addr is.
-func checkpoint(ctx context.Context, addr string) (at float64, err error) {
-	r, err := get(ctx, "http://"+addr+"/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer r.Body.Close()
-	lines := bufio.NewScanner(r.Body)
-	for lines.Scan() {
-		fmt.Sscanf(lines.Text(), "projection_checkpoint_sequence %g", &at)
-	}
-	return at, lines.Err()
 }
 
 // idle measures what a service costs that does nothing.

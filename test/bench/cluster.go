@@ -22,6 +22,9 @@ import (
 	"miniblog/event-bus/cluster/natstest"
 )
 
+// copyNames are the names of the data of the three buses.
+var copyNames = []string{"cluster1", "cluster2", "cluster3"}
+
 // cluster measures three buses on three NATS servers, with all services, beside the
 // Go client of NATS, which publishes an event a message to a stream on the same servers.
 func (b *bench) cluster(ctx context.Context, o options) error {
@@ -35,8 +38,8 @@ func (b *bench) cluster(ctx context.Context, o options) error {
 	}
 	env := []string{"NATS_URL=" + urls, subscribers}
 	var buses []*process
-	for i := range 3 {
-		bus, err := b.start(ctx, "event-bus", fmt.Sprintf("cluster%d", i+1), env...)
+	for _, name := range copyNames {
+		bus, err := b.start(ctx, "event-bus", name, env...)
 		if err != nil {
 			return err
 		}
@@ -83,10 +86,9 @@ func (b *bench) cluster(ctx context.Context, o options) error {
 
 // copies measures what a long log costs in a cluster.
 func (b *bench) copies(ctx context.Context, buses []*process, env []string, o options) error {
-	if err := b.fill(ctx, buses[0], newBlog(5), o.events); err != nil {
-		return err
-	}
-	if err := b.waitApplied(ctx, o.events); err != nil { // they are at work until then
+	from := newBlog(5)
+	from.prefix = unwanted
+	if err := b.fill(ctx, buses[0], from, o.events); err != nil {
 		return err
 	}
 	late, err := b.start(ctx, "event-bus", "late", env...)
@@ -101,8 +103,10 @@ func (b *bench) copies(ctx context.Context, buses []*process, env []string, o op
 		return fmt.Errorf("the new copy was ready with %d events of %d", events, o.events)
 	}
 	b.bound(fmt.Sprintf("a new copy of the bus reads %d events", events), "ready after "+late.took.Round(time.Millisecond).String(), "≤ 10s", late.took <= 10*time.Second)
-	if err := waitSealed(ctx, b.data("event-bus", "late")); err != nil {
-		return err
+	for _, bus := range append(copyNames, "late") { // until then they are at work
+		if err := waitSealed(ctx, b.data("event-bus", bus)); err != nil {
+			return err
+		}
 	}
 	zstd := forms[0] // one bus is held against the same
 	got, err := zstd.readAll(ctx, late)
