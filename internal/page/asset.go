@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strconv"
+	"sync"
 	"time"
 
 	"miniblog/internal/web"
@@ -19,21 +20,26 @@ type Asset struct {
 	contentType string
 	etag        string // strong, without quotes; "" if the file may change while we run
 	plain       []byte
-	gzipped     []byte // nil if that would not be smaller
+	gzipped     func() []byte // nil if that would not be smaller; made when it is first asked for
 }
 
 // NewAsset returns a file that does not change while the program runs.
 func NewAsset(name string, body []byte) *Asset {
 	sum := sha256.Sum256(body)
-	a := &Asset{contentType: contentType(name), etag: hex.EncodeToString(sum[:12]), plain: body}
+	return &Asset{contentType: contentType(name), etag: hex.EncodeToString(sum[:12]), plain: body,
+		gzipped: sync.OnceValue(func() []byte { return gzipped(body) })}
+}
+
+// gzipped returns body compressed, nil if that is not smaller.
+func gzipped(body []byte) []byte {
 	var zipped bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level exists,
 	z.Write(body)                                              // and memory takes every write
 	z.Close()
-	if zipped.Len() < len(body) {
-		a.gzipped = zipped.Bytes()
+	if zipped.Len() >= len(body) {
+		return nil
 	}
-	return a
+	return zipped.Bytes()
 }
 
 // contentType does not ask the machine, whose table of types may differ or be
@@ -71,10 +77,10 @@ func (a *Asset) Serve(w http.ResponseWriter, r *http.Request) {
 	} else {
 		h.Set("Cache-Control", "no-cache")
 		etag := a.etag
-		if a.gzipped != nil {
+		if zipped := a.gzipped(); zipped != nil {
 			h.Add("Vary", "Accept-Encoding")
 			if web.AcceptsEncoding(r, "gzip") {
-				body, etag = a.gzipped, etag+"-gzip"
+				body, etag = zipped, etag+"-gzip"
 				h.Set("Content-Encoding", "gzip")
 				h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent leaves it out
 			}

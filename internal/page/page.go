@@ -34,7 +34,7 @@ const (
 // not there is fs.ErrNotExist.
 type Page func(path string) (*Asset, error)
 
-// BuiltIn is a page that is part of the program: read and compressed once.
+// BuiltIn is a page that is part of the program: read once.
 func BuiltIn(root fs.FS) (Page, error) {
 	files := map[string]*Asset{}
 	for _, folder := range []fs.FS{common, root} {
