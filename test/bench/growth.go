@@ -160,7 +160,7 @@ func (g *growth) joining(b *bench, ctx context.Context, bus *process, n int, _ o
 	}
 	g.add("An empty query joins", "", "s", query.took.Seconds())
 	g.plot("An empty query joins", "", "thousand events/s", float64(n)/1e3/query.took.Seconds())
-	g.add("Another one takes a snapshot of it", "", "s", query.copied.took.Seconds())
+	g.add("An empty query joins", "beside one that is ready", "s", query.copied.took.Seconds())
 	g.plot("Memory", "query, joining", "MB", query.highest)
 	g.plot("Ready after start", "query, restarted", "ms", milliseconds(query.again))
 	return nil
