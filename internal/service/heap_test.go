@@ -11,6 +11,14 @@ import (
 
 var garbage []byte
 
+// takeMemory has 64 MiB from the system, all of it touched.
+func takeMemory() {
+	garbage = make([]byte, 64<<20)
+	for i := range garbage {
+		garbage[i] = 1
+	}
+}
+
 // What a load needed goes back to the system when it is over, though the runtime
 // would collect only when the heap has doubled.
 func TestMemoryOfALoadIsGivenBack(t *testing.T) {
@@ -18,10 +26,7 @@ func TestMemoryOfALoadIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		go giveBack(t.Context())
 		synctest.Wait()
-		garbage = make([]byte, 64<<20)
-		for i := range garbage {
-			garbage[i] = 1
-		}
+		takeMemory()
 		garbage = nil
 		before := resident()
 		time.Sleep(3 * restEvery)
@@ -38,10 +43,7 @@ func TestMemoryThatIsReleasedAtRestIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		go giveBack(t.Context())
 		synctest.Wait()
-		garbage = make([]byte, 64<<20)
-		for i := range garbage {
-			garbage[i] = 1
-		}
+		takeMemory()
 		time.Sleep(10 * restEvery) // some of what there was to give back has been
 		before := resident()
 		runtime.KeepAlive(garbage)
