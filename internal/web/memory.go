@@ -199,8 +199,8 @@ func (h *holder) removeLocked() {
 // holderOf returns the holder of the request that w answers.
 func holderOf(w http.ResponseWriter) *holder { return &answerOf(w).holder }
 
-// Reserve waits until the request may hold n bytes for its answer, which is to
-// be made after that. They are given back when the request ends. Its error is a
+// Reserve waits until the request may hold n bytes in all, for its body or for an
+// answer that is to be made after that. They are given back when the request ends. Its error is a
 // problem: 503, when the answer is due at the latest.
 func Reserve(w http.ResponseWriter, r *http.Request, n int64) error {
 	h := holderOf(w)
