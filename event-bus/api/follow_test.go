@@ -2,12 +2,14 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,4 +209,69 @@ func TestWhoLeavesIsNotFollowedForAnyMore(t *testing.T) {
 	if len(tail.readers) > 0 || len(tail.batches) > 0 || tail.bytes > 0 {
 		t.Errorf("%d readers, %d batches, %d bytes are left", len(tail.readers), len(tail.batches), tail.bytes)
 	}
+}
+
+// forgetful is a log whose memory holds nothing once it has been followed for a
+// moment: a bus that is busy.
+type forgetful struct {
+	Log
+	forgets atomic.Bool
+}
+
+func (l *forgetful) Recent(after event.Sequence) eventlog.Batch {
+	if l.forgets.Load() {
+		return eventlog.Batch{}
+	}
+	return l.Log.Recent(after)
+}
+
+// TestTailReadsWhatTheLogHasForgotten: followers need not fetch it, each for
+// itself, if only the bus was busy.
+func TestTailReadsWhatTheLogHasForgotten(t *testing.T) {
+	t.Parallel()
+	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	busy := &forgetful{Log: log}
+	tail := newTail(busy)
+	some, none := tail.add(map[string]bool{"A": true}, 0), tail.add(map[string]bool{"B": true}, 0)
+	defer tail.remove(some)
+	defer tail.remove(none)
+	passed := func(r *tailReader, to event.Sequence) {
+		t.Helper()
+		wait.For(t, fmt.Sprintf("what comes before %d to be passed", to), func() bool {
+			mark, ok := tail.passed(r)
+			return ok && mark.Passed == to && mark.ID == fmt.Sprint("id-", int(to))
+		})
+	}
+	store := func(types ...string) {
+		t.Helper()
+		var lines []event.Line
+		for i, typ := range types {
+			line, err := event.NewLine(&event.Event{ID: fmt.Sprint("id-", int(log.Last())+i+1), Type: typ})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		if _, err := log.Append(t.Context(), lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store("Other")
+	passed(none, 1)
+	passed(some, 1)
+	busy.forgets.Store(true)
+	store("Other", "A", "Other")
+	passed(none, 4)
+	store("Other")
+	passed(none, 5)
+	wait.For(t, "the reader to be woken", func() bool { return len(some.wake) == 1 })
+	text, ok := tail.take(some, make([]byte, 0, 1000))
+	if e, err := event.ParseLine(bytes.TrimSuffix(text, []byte("\n"))); !ok || err != nil || e.Sequence != 3 {
+		t.Errorf("it took %q, %v (%v)", text, ok, err)
+	}
+	passed(some, 5)
 }

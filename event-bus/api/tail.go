@@ -128,17 +128,20 @@ func (t *tail) remove(r *tailReader) {
 	}
 }
 
-// run reads the log after a sequence until ctx ends.
+// run reads the log after a sequence until ctx ends. Whoever begins before what the
+// log has in memory has to fetch that.
 func (t *tail) run(ctx context.Context, after event.Sequence) {
-	for ctx.Err() == nil {
+	for begins := true; ctx.Err() == nil; begins = false {
 		last := t.log.Last()
 		switch b := t.log.Recent(after); {
 		case b.Count > 0:
 			after = b.Last()
 			t.append(ctx, index(b))
-		case last > after: // the log has forgotten it: whoever wants it has to fetch it
+		case last > after && (begins || last-after > mostBehind):
 			after = last
 			t.skip(ctx, after)
+		case last > after:
+			after = t.catchUp(ctx, after, last)
 		default:
 			select {
 			case <-t.log.Beyond(after):
@@ -146,6 +149,25 @@ func (t *tail) run(ctx context.Context, after event.Sequence) {
 			}
 		}
 	}
+}
+
+// mostBehind is how many events that the log has forgotten are read again.
+const mostBehind = 100_000
+
+// catchUp reads from disk what came while others had the processors: that is done
+// once here, and would be done by each follower, which would have to fetch, also if
+// it wants none of it. It returns how far it came.
+func (t *tail) catchUp(ctx context.Context, after, last event.Sequence) event.Sequence {
+	r := t.log.Reader(after)
+	defer r.Close()
+	b, err := r.Next()
+	if err != nil || b.Count == 0 { // who fetches it is told why
+		t.skip(ctx, last)
+		return last
+	}
+	b.Text = bytes.Clone(b.Text) // it is the reader's
+	t.append(ctx, index(b))
+	return b.Last()
 }
 
 // append adds a batch and wakes those who want some of it.
