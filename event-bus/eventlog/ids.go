@@ -67,14 +67,17 @@ func (g *generation) find(k idKey) (sequence event.Sequence, ok bool) {
 	return sequence, ok
 }
 
-// rotate forgets the older generation when the younger is large enough; to be
-// called before a group is added.
+// full tells whether the younger generation is large enough to become the older.
+func (x *ids) full() bool { return len(x.young.sequences) >= remembered }
+
+// rotate forgets the older generation when the younger is full; to be called before
+// a group is added, and not while one may still be taken back.
 func (x *ids) rotate() {
 	clear(x.replaced)
 	if x.young.sequences == nil {
 		x.young = generation{map[idKey]event.Sequence{}, make([]uint64, sketchBits/64)}
 	}
-	if len(x.young.sequences) >= remembered {
+	if x.full() {
 		clear(x.old.sequences)
 		clear(x.old.sketch)
 		x.old, x.young = x.young, x.old

@@ -54,6 +54,10 @@ type Log struct {
 	pace    Pace
 	opened  time.Time
 
+	given     event.Sequence // the newest that was given to an event; the writer's
+	unsettled *group         // what may not be stored yet; the writer's
+	storing   sync.WaitGroup // its goroutine, if it has one
+
 	rolled chan struct{} // tells the sealer that a segment is full; holds one
 	stop   context.CancelFunc
 	done   sync.WaitGroup // writer and sealer
@@ -131,6 +135,7 @@ func open(folder disk.Folder, options Options) (*Log, error) {
 		durable:  r.segments[len(r.segments)-1].last,
 		moved:    make(chan struct{}),
 	}
+	l.given = l.durable
 	l.synced.Store(uint64(l.durable)) // recovery has synced it
 	if options.copied {
 		err = l.loadIDs(min(options.idsUntil, l.durable))

@@ -15,8 +15,8 @@ import (
 //   - The writer waits for half a round after an answer at most, and never longer
 //     than those who are missing gain by it in all.
 //   - With whoever publishes alone it never waits, nor with who comes later.
-//   - Enough, Taken and Answered are called under the lock of what waits, Took and
-//     Late by one goroutine at a time.
+//   - Enough, Taken and Answered are called under the lock of what waits; Took and
+//     Late, too, unless the goroutine that gathers calls them.
 type Pace struct {
 	wake     chan struct{} // holds one
 	wanted   int           // how many must wait before the writer is woken

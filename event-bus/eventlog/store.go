@@ -51,8 +51,8 @@ func sizeOf(group []*request) (size int) {
 
 // draft gives sequences from first on to the events that are not stored yet,
 // and returns them as a batch.
-func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
-	d := &draft{batchHeader: batchHeader{first: first, durable: durable}, lines: make([]byte, 0, sizeOf(group))}
+func (l *Log) draft(group []*request, first event.Sequence) *draft {
+	d := &draft{batchHeader: batchHeader{first: first}, lines: make([]byte, 0, sizeOf(group))}
 	for _, r := range group {
 		r.positions = make([]Position, len(r.lines))
 		for i, line := range r.lines {
@@ -70,7 +70,20 @@ func (l *Log) draft(group []*request, first, durable event.Sequence) *draft {
 	return d
 }
 
-// encode makes the frame of d.
+// encode encodes the data of batches, all at once.
+func encode(drafts []*draft) {
+	var others sync.WaitGroup
+	for i, d := range drafts {
+		if i+1 < len(drafts) {
+			others.Go(d.encode)
+		} else {
+			d.encode()
+		}
+	}
+	others.Wait()
+}
+
+// encode makes the frame of d, but for its header.
 func (d *draft) encode() {
 	e := fastEncoders.Get().(*zstd.Encoder)
 	defer fastEncoders.Put(e)
@@ -78,6 +91,11 @@ func (d *draft) encode() {
 	*d.frame = e.EncodeAll(d.lines, append((*d.frame)[:0], make([]byte, headerSize)...))
 	data := (*d.frame)[headerSize:]
 	d.dataLen, d.rawLen, d.dataCRC = uint32(len(data)), uint32(len(d.lines)), crc32.Checksum(data, castagnoli)
+}
+
+// seal writes the header of d, which says what was durable before it is stored.
+func (d *draft) seal(durable event.Sequence) {
+	d.durable = durable
 	d.put(*d.frame)
 	if len(*d.frame) <= smallFrames {
 		d.small = bytes.Clone(*d.frame)
@@ -87,12 +105,9 @@ func (d *draft) encode() {
 // store writes batches to the active segment, at once, and syncs it. After an
 // error nothing of them is in the log.
 func (l *Log) store(drafts []*draft) error {
-	var encoding sync.WaitGroup
-	for _, d := range drafts[1:] {
-		encoding.Go(d.encode)
+	for _, d := range drafts {
+		d.seal(event.Sequence(l.synced.Load()))
 	}
-	drafts[0].encode()
-	encoding.Wait()
 	all := drafts[0].frame
 	for _, d := range drafts[1:] {
 		*all = append(*all, *d.frame...)
@@ -120,7 +135,9 @@ func (l *Log) store(drafts []*draft) error {
 		begun := time.Now()
 		err = active.file.Sync()
 		took := time.Since(begun)
+		l.mu.Lock()
 		l.pace.Took(took)
+		l.mu.Unlock()
 		syncSeconds.Observe(took.Seconds())
 	}
 	if err != nil {

@@ -259,6 +259,15 @@ var workloads = []workload{
 	{name: "groups that are written as several batches", options: Options{SegmentBytes: 1 << 20, splitBytes: 1 << 8}, run: func(w *world) error {
 		return errors.Join(w.together(5), w.together(4))
 	}},
+	{name: "a group that is prepared while a large one is stored", options: Options{SegmentBytes: 1 << 10, splitBytes: 1 << 8}, run: func(w *world) error {
+		for _, size := range []int{10, 900, 10} {
+			told, err := w.overlap("sync", nil, []testEvent{w.event(quoted(600))}, []testEvent{w.event(quoted(size)), w.event("")})
+			if err = errors.Join(told[0], told[1], err); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{name: "segments that fill and are sealed, under a follower whose cursor is saved", options: Options{SegmentBytes: 1 << 10}, run: func(w *world) error {
 		const n = 16
 		followed := make(chan error, 1)

@@ -72,35 +72,25 @@ func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error
 func (l *Log) write(ctx context.Context) {
 	for {
 		l.pace.Gather(ctx, &l.mu, func() (int, bool) { return len(l.waiting), false })
-		group := l.takeGroup()
-		if len(group) == 0 {
-			select {
-			case <-l.pace.Woken():
-				continue
-			case <-ctx.Done():
-				if l.failed == nil {
-					l.activeLocked().trim() // so that a file at rest is its batches; if it fails, room does no harm
-				}
-				l.refuse(fmt.Errorf("%w: it is stopping", ErrReadOnly))
-				return
+		if requests := l.takeRequests(); len(requests) > 0 {
+			l.commit(requests)
+			continue
+		}
+		select {
+		case <-l.pace.Woken():
+		case <-ctx.Done():
+			l.settle()
+			if l.failed == nil {
+				l.activeLocked().trim() // so that a file at rest is its batches; if it fails, room does no harm
 			}
-		}
-		err := l.commit(group)
-		l.mu.Lock()
-		l.pace.Answered(len(group), len(l.waiting))
-		l.mu.Unlock()
-		for _, r := range group {
-			r.err = err
-			close(r.done)
-		}
-		if l.activeFull() {
-			l.roll()
+			l.refuse(fmt.Errorf("%w: it is stopping", ErrReadOnly))
+			return
 		}
 	}
 }
 
-// takeGroup takes the requests that wait, up to groupBytes.
-func (l *Log) takeGroup() []*request {
+// takeRequests takes the requests that wait, up to groupBytes.
+func (l *Log) takeRequests() []*request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, size := 0, 0
@@ -111,13 +101,13 @@ func (l *Log) takeGroup() []*request {
 		}
 		n++
 	}
-	group := l.waiting[:n:n]
+	requests := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
 	l.pace.Taken()
 	if n > 1 || len(l.waiting) > 0 { // they came while the last batch was written
 		l.busyUntil.Store(int64(time.Since(l.opened) + busyFor))
 	}
-	return group
+	return requests
 }
 
 // refuse makes Append fail from now on, for those that wait, too.
@@ -134,42 +124,104 @@ func (l *Log) refuse(reason error) {
 	l.waiting = nil
 }
 
-// commit gives sequences to a group of requests and makes their events durable.
-func (l *Log) commit(group []*request) error {
-	if l.failed != nil { // only the writer sets it
-		return l.failed
+// group is the requests that are stored at once.
+type group struct {
+	requests []*request
+	first    event.Sequence // what its first new event gets
+	drafts   []*draft       // of new events; none if all were stored before
+	err      error          // why they are not stored
+}
+
+// commit makes the events of some requests durable and answers. Of a large group
+// it leaves the disk's part to a goroutine, so that the next one is drafted and
+// encoded meanwhile; settle waits for that.
+func (l *Log) commit(requests []*request) {
+	if l.ids.full() {
+		l.settle()
 	}
-	first := l.durable + 1 // only the writer moves it
-	var drafts []*draft
-	l.ids.rotate()
-	next := first
-	for _, part := range split(group, l.options.splitBytes) {
-		if d := l.draft(part, next, event.Sequence(l.synced.Load())); d.count > 0 {
-			drafts = append(drafts, d)
-			next = d.last() + 1
+	if l.unsettled == nil {
+		l.ids.rotate()
+	}
+	g := l.prepare(requests)
+	if !l.settle() { // its sequences were to follow those of a group that is not stored
+		l.forget(g)
+		g = l.prepare(requests)
+	}
+	l.unsettled = g
+	if large := sizeOf(requests) > l.options.splitBytes; large {
+		l.storing.Go(func() { l.finish(g) })
+		return
+	}
+	l.finish(g)
+	l.settle()
+}
+
+// settle waits until the last group is stored. It returns false, and takes back
+// the group's sequences and ids, if it could not be.
+func (l *Log) settle() bool {
+	l.storing.Wait()
+	g := l.unsettled
+	l.unsettled = nil
+	if g == nil || g.err == nil {
+		return true
+	}
+	l.forget(g)
+	return false
+}
+
+func (l *Log) forget(g *group) {
+	for _, r := range g.requests {
+		l.ids.forget(r.keys, g.first)
+	}
+	l.given = min(l.given, g.first-1)
+}
+
+// prepare gives sequences to what some requests bring and encodes it.
+func (l *Log) prepare(requests []*request) *group {
+	g := &group{requests: requests, first: l.given + 1}
+	for _, part := range split(requests, l.options.splitBytes) {
+		if d := l.draft(part, l.given+1); d.count > 0 {
+			g.drafts = append(g.drafts, d)
+			l.given = d.last()
 		}
 	}
-	if len(drafts) == 0 {
-		return nil
+	encode(g.drafts)
+	return g
+}
+
+// finish stores a group, which is the only one to be stored at the moment, and
+// answers its requests.
+func (l *Log) finish(g *group) {
+	if g.err = l.Failure(); g.err == nil && len(g.drafts) > 0 {
+		g.err = l.store(g.drafts)
 	}
-	if err := l.store(drafts); err != nil {
-		for _, r := range group {
-			l.ids.forget(r.keys, first)
-		}
-		return err
-	}
-	groupEvents.Observe(float64(next - first))
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	if g.err == nil && len(g.drafts) > 0 {
+		l.showLocked(g.drafts)
+	}
+	l.pace.Answered(len(g.requests), len(l.waiting))
+	l.mu.Unlock()
+	for _, r := range g.requests {
+		r.err = g.err
+		close(r.done)
+	}
+	if l.activeFull() {
+		l.roll()
+	}
+}
+
+// showLocked makes readers see batches that were stored.
+func (l *Log) showLocked(drafts []*draft) {
+	first := l.durable + 1
 	for _, d := range drafts {
 		l.activeLocked().add(d.batchHeader)
 		l.recent.add(Batch{First: d.first, Count: int(d.count), Text: d.lines}, d.small)
 		l.durable = d.last()
 	}
+	groupEvents.Observe(float64(l.durable + 1 - first))
 	if !l.options.copied {
 		l.synced.Store(uint64(l.durable))
 	}
 	close(l.moved)
 	l.moved = make(chan struct{})
-	return nil
 }
