@@ -11,17 +11,19 @@ import (
 
 // Publishers that wait for one sync share the next one.
 func TestPublishersThatWaitShareOneSync(t *testing.T) {
-	for name, splitBytes := range map[string]int{"as one batch": 1 << 20, "as several batches": 1 << 8} {
-		t.Run(name, func(t *testing.T) {
+	for _, test := range []struct {
+		name                   string
+		splitBytes, publishers int
+	}{{"as one batch", 1 << 20, 16}, {"as several batches", 1 << 8, 16}, {"few", 1 << 20, 3}, {"many", 1 << 20, 3 * manyPublishers}} {
+		t.Run(test.name, func(t *testing.T) {
 			d := crashdisk.New()
-			w, err := openWorld(d, d, Options{splitBytes: splitBytes})
+			w, err := openWorld(d, d, Options{splitBytes: test.splitBytes})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer mustClose(t, w.log)
 			begun := len(d.Trace())
-			const publishers = 16
-			if err := w.together(publishers); err != nil {
+			if err := w.together(test.publishers); err != nil {
 				t.Fatal(err)
 			}
 			writes, syncs := 0, 0
@@ -34,7 +36,7 @@ func TestPublishersThatWaitShareOneSync(t *testing.T) {
 				}
 			}
 			if writes != 2 || syncs != 2 {
-				t.Errorf("%d publishers, of whom one came first, took %d writes and %d syncs, want 2 and 2", publishers, writes, syncs)
+				t.Errorf("%d publishers, of whom one came first, took %d writes and %d syncs, want 2 and 2", test.publishers, writes, syncs)
 			}
 		})
 	}

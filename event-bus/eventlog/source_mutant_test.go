@@ -18,8 +18,8 @@ import (
 type sourceMutant struct{ name, file, old, new string }
 
 var sourceMutants = []sourceMutant{
-	{"fsync is left out", "store.go", "err = active.file.Sync()", "err = nil"},
-	{"the answer comes before the fsync", "store.go", "err = active.file.Sync()", "go active.file.Sync()"},
+	{"fsync is left out", "store.go", "sync := active.file.Sync\n", "sync := func() error { return nil }\n"},
+	{"the answer comes before the fsync", "store.go", "err = sync()", "go sync()"},
 	{"it goes on after a failed sync", "store.go", "\t\tl.refuse(err)\n\t}\n\treturn err\n", "\t}\n\treturn err\n"},
 	{"a full disk leaves a part of a batch", "store.go", "active.trim(); err == nil", "error(nil); err == nil"},
 	{"a segment that is full keeps its room", "store.go", "err := full.trim()", "var err error"},

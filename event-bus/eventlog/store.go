@@ -102,9 +102,13 @@ func (d *draft) seal(durable event.Sequence) {
 	}
 }
 
-// store writes batches to the active segment, at once, and syncs it. After an
-// error nothing of them is in the log.
-func (l *Log) store(drafts []*draft) error {
+// manyPublishers is from how many publishers on some have something to do for the
+// processor while others wait for the disk.
+const manyPublishers = 24
+
+// store writes batches to the active segment, at once, and syncs it, aside in a crowd
+// of publishers. After an error nothing of them is in the log.
+func (l *Log) store(drafts []*draft, crowd bool) error {
 	for _, d := range drafts {
 		d.seal(event.Sequence(l.synced.Load()))
 	}
@@ -132,8 +136,12 @@ func (l *Log) store(drafts []*draft) error {
 	if err == nil && !l.options.copied {
 		// Never again on this descriptor after it failed: the kernel has dropped
 		// what was not written, and the next sync would say that all is well.
+		sync := active.file.Sync
+		if crowd {
+			sync = func() error { return disk.SyncAside(active.file) }
+		}
 		begun := time.Now()
-		err = active.file.Sync()
+		err = sync()
 		took := time.Since(begun)
 		l.mu.Lock()
 		l.pace.Took(took)

@@ -254,7 +254,7 @@ var workloads = []workload{
 		return w.append(many...)
 	}},
 	{name: "groups of publishers", options: Options{SegmentBytes: 1 << 20}, run: func(w *world) error {
-		return errors.Join(w.together(8), w.together(3))
+		return errors.Join(w.together(manyPublishers+2), w.together(3))
 	}},
 	{name: "groups that are written as several batches", options: Options{SegmentBytes: 1 << 20, splitBytes: 1 << 8}, run: func(w *world) error {
 		return errors.Join(w.together(5), w.together(4))

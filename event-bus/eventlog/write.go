@@ -192,8 +192,12 @@ func (l *Log) prepare(requests []*request) *group {
 // finish stores a group, which is the only one to be stored at the moment, and
 // answers its requests.
 func (l *Log) finish(g *group) {
-	if g.err = l.Failure(); g.err == nil && len(g.drafts) > 0 {
-		g.err = l.store(g.drafts)
+	l.mu.Lock()
+	g.err = l.failed
+	crowd := max(l.pace.expected, len(g.requests)+len(l.waiting)) >= manyPublishers
+	l.mu.Unlock()
+	if g.err == nil && len(g.drafts) > 0 {
+		g.err = l.store(g.drafts, crowd)
 	}
 	l.mu.Lock()
 	if g.err == nil && len(g.drafts) > 0 {

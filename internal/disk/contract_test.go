@@ -137,6 +137,7 @@ var contract = map[string]func(*testing.T, contractFolder){
 	"syncing and forgetting change nothing": func(t *testing.T, d contractFolder) {
 		f := d.write("a", "text")
 		d.must(f.Sync())
+		d.must(disk.SyncAside(f))
 		d.must(f.Forget())
 		d.must(d.SyncDir())
 		d.mustHold("a", "text")
@@ -157,7 +158,7 @@ var contract = map[string]func(*testing.T, contractFolder){
 				t.Errorf("operation %d on a closed file: %v", i, err)
 			}
 		}
-		if f.Sync() == nil {
+		if f.Sync() == nil || disk.SyncAside(f) == nil {
 			t.Error("a closed file was synced")
 		}
 		d.mustHold("a", "text")
