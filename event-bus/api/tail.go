@@ -154,14 +154,14 @@ func (t *tail) run(ctx context.Context, after event.Sequence) {
 // mostBehind is how many events that the log has forgotten are read again.
 const mostBehind = 100_000
 
-// catchUp reads from disk what came while others had the processors: that is done
-// once here, and would be done by each follower, which would have to fetch, also if
-// it wants none of it. It returns how far it came.
+// catchUp reads from disk what came while others had the processors, and returns how
+// far it came. Otherwise each follower would have to fetch it, also one that wants
+// nothing of it. What is larger than a tail may be, all have to fetch.
 func (t *tail) catchUp(ctx context.Context, after, last event.Sequence) event.Sequence {
 	r := t.log.Reader(after)
 	defer r.Close()
 	b, err := r.Next()
-	if err != nil || b.Count == 0 { // who fetches it is told why
+	if err != nil || b.Count == 0 || len(b.Text) > tailBytes { // who fetches is told of the error
 		t.skip(ctx, last)
 		return last
 	}

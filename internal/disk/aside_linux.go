@@ -41,8 +41,8 @@ type kernelQueue struct {
 	event   ioEvent
 }
 
-// iocb is struct iocb of linux/aio_abi.h, with the fields that are zero left out of
-// the names: the order of two of them depends on the machine's.
+// iocb is struct iocb of linux/aio_abi.h. What has no name here stays zero; the order
+// of key and rw_flags is that of the machine's bytes.
 type iocb struct {
 	_        [2]uint64 // data, key, rw_flags
 	opcode   uint16
