@@ -211,6 +211,24 @@ func TestWhatFollowsAHoleDecides(t *testing.T) {
 	}
 }
 
+// A batch that is whole, in the place of another, is from a block that was used
+// before, or was written when the one before it was not: it is not taken for the next.
+func TestBatchInThePlaceOfAnotherIsCutOff(t *testing.T) {
+	first := appendBatch(nil, 1, 0)
+	for name, other := range map[string][]byte{"an older one": first, "a later one": appendBatch(nil, 3, 1)} {
+		t.Run(name, func(t *testing.T) {
+			l, err := open(diskWith(t, activeName(1), slices.Concat(first, other)), Options{Logger: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer mustClose(t, l)
+			if last, got := l.Last(), len(readAll(t, l, 0)); last != 1 || got != 1 {
+				t.Errorf("the log ends at %d and has %d events, want 1 and 1", last, got)
+			}
+		})
+	}
+}
+
 // What is behind the last batch is room, and stays, or was never whole, and is
 // cut off; which bytes were lost is said.
 func TestUnwrittenEndIsToldFromATornOne(t *testing.T) {
