@@ -18,8 +18,8 @@ import (
 type sourceMutant struct{ name, file, old, new string }
 
 var sourceMutants = []sourceMutant{
-	{"fsync is left out", "store.go", "sync := active.file.Sync\n", "sync := func() error { return nil }\n"},
-	{"the answer comes before the fsync", "store.go", "err = sync()", "go sync()"},
+	{"fsync is left out", "store.go", "syncFile := active.file.Sync\n", "syncFile := func() error { return nil }\n"},
+	{"the answer comes before the fsync", "store.go", "err = syncFile()", "go syncFile()"},
 	{"it goes on after a failed sync", "store.go", "\t\tl.refuse(err)\n\t}\n\treturn err\n", "\t}\n\treturn err\n"},
 	{"a full disk leaves a part of a batch", "store.go", "active.trim(); err == nil", "error(nil); err == nil"},
 	{"a segment that is full keeps its room", "store.go", "err := full.trim()", "var err error"},
@@ -39,7 +39,7 @@ var sourceMutants = []sourceMutant{
 	{"a group that was not stored leaves what it was given to the next", "write.go", "\tif !l.settle() {", "\tif l.settle(); false {"},
 	{"ids make room while a group may be taken back", "write.go", "\tif l.ids.full() {\n\t\tl.settle()\n\t}\n\tif l.unsettled == nil {\n", "\tif true {\n"},
 	{"two groups are stored at once", "write.go", "\tl.storing.Wait()\n", ""},
-	{"a batch says that what is stored with it was durable", "store.go", "d.seal(event.Sequence(l.synced.Load()))", "d.seal(d.last())"},
+	{"a batch says that what is stored with it was durable", "store.go", "d.putHeader(event.Sequence(l.synced.Load()))", "d.putHeader(d.last())"},
 	{"a name is not synced", "../../internal/disk/disk.go", "\tif synced := syncDir(); err == nil {\n", "\tif synced := error(nil); err == nil && syncDir != nil {\n"},
 	{"a file is made without a sync", "../../internal/disk/disk.go", "if err = write(f); err == nil {\n\t\terr = f.Sync()\n\t}", "err = write(f)"},
 	{"recovery does not sync what it shows", "recovery.go", "err := s.file.Sync(); err != nil", "err := error(nil); err != nil"},

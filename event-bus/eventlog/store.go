@@ -23,27 +23,27 @@ type draft struct {
 	small []byte  // a copy of frame that is kept in memory; nil if it is large
 }
 
-// split parts a group of more than most bytes into about as many as there are
-// processors: encoding is what takes longest. A request is never parted.
-func split(group []*request, most int) (parts [][]*request) {
-	size := sizeOf(group)
+// split parts requests of more than most bytes into about as many as there
+// are processors: encoding is what takes longest. A request is never parted.
+func split(requests []*request, most int) (parts [][]*request) {
+	size := sizeOf(requests)
 	if size > most {
 		size = size/runtime.GOMAXPROCS(0) + 1
 	}
-	for len(group) > 0 {
-		n, bytes := 1, group[0].size
-		for n < len(group) && bytes+group[n].size <= size {
-			bytes += group[n].size
+	for len(requests) > 0 {
+		n, bytes := 1, requests[0].size
+		for n < len(requests) && bytes+requests[n].size <= size {
+			bytes += requests[n].size
 			n++
 		}
-		parts = append(parts, group[:n])
-		group = group[n:]
+		parts = append(parts, requests[:n])
+		requests = requests[n:]
 	}
 	return parts
 }
 
-func sizeOf(group []*request) (size int) {
-	for _, r := range group {
+func sizeOf(requests []*request) (size int) {
+	for _, r := range requests {
 		size += r.size
 	}
 	return size
@@ -51,9 +51,9 @@ func sizeOf(group []*request) (size int) {
 
 // draft gives sequences from first on to the events that are not stored yet,
 // and returns them as a batch.
-func (l *Log) draft(group []*request, first event.Sequence) *draft {
-	d := &draft{batchHeader: batchHeader{first: first}, lines: make([]byte, 0, sizeOf(group))}
-	for _, r := range group {
+func (l *Log) draft(requests []*request, first event.Sequence) *draft {
+	d := &draft{batchHeader: batchHeader{first: first}, lines: make([]byte, 0, sizeOf(requests))}
+	for _, r := range requests {
 		r.positions = make([]Position, len(r.lines))
 		for i, line := range r.lines {
 			next := first + event.Sequence(d.count)
@@ -93,8 +93,8 @@ func (d *draft) encode() {
 	d.dataLen, d.rawLen, d.dataCRC = uint32(len(data)), uint32(len(d.lines)), crc32.Checksum(data, castagnoli)
 }
 
-// seal writes the header of d, which says what was durable before it is stored.
-func (d *draft) seal(durable event.Sequence) {
+// putHeader writes the header of d, which says what was durable before it is stored.
+func (d *draft) putHeader(durable event.Sequence) {
 	d.durable = durable
 	d.put(*d.frame)
 	if len(*d.frame) <= smallFrames {
@@ -110,7 +110,7 @@ const manyPublishers = 24
 // of publishers. After an error nothing of them is in the log.
 func (l *Log) store(drafts []*draft, crowd bool) error {
 	for _, d := range drafts {
-		d.seal(event.Sequence(l.synced.Load()))
+		d.putHeader(event.Sequence(l.synced.Load()))
 	}
 	all := drafts[0].frame
 	for _, d := range drafts[1:] {
@@ -118,7 +118,7 @@ func (l *Log) store(drafts []*draft, crowd bool) error {
 		dataBuffers.Put(d.frame)
 	}
 	defer dataBuffers.Put(all)
-	active := l.activeLocked() // only the writer replaces it
+	active := l.activeLocked() // only who stores replaces it
 	err := active.makeRoom(int64(len(*all)), l.options.room)
 	if err == nil {
 		if left := active.end - active.size - int64(len(*all)); left > 0 {
@@ -136,12 +136,12 @@ func (l *Log) store(drafts []*draft, crowd bool) error {
 	if err == nil && !l.options.copied {
 		// Never again on this descriptor after it failed: the kernel has dropped
 		// what was not written, and the next sync would say that all is well.
-		sync := active.file.Sync
+		syncFile := active.file.Sync
 		if crowd {
-			sync = func() error { return disk.SyncAside(active.file) }
+			syncFile = func() error { return disk.SyncAside(active.file) }
 		}
 		begun := time.Now()
-		err = sync()
+		err = syncFile()
 		took := time.Since(begun)
 		l.mu.Lock()
 		l.pace.Took(took)

@@ -148,7 +148,7 @@ func (l *Log) commit(requests []*request) {
 		g = l.prepare(requests)
 	}
 	l.unsettled = g
-	if large := sizeOf(requests) > l.options.splitBytes; large {
+	if sizeOf(requests) > l.options.splitBytes {
 		l.storing.Go(func() { l.finish(g) })
 		return
 	}
@@ -156,8 +156,8 @@ func (l *Log) commit(requests []*request) {
 	l.settle()
 }
 
-// settle waits until the last group is stored. It returns false, and takes back
-// the group's sequences and ids, if it could not be.
+// settle waits until the last group is stored. It returns false, and forgets the
+// group, if it could not be.
 func (l *Log) settle() bool {
 	l.storing.Wait()
 	g := l.unsettled
@@ -169,6 +169,7 @@ func (l *Log) settle() bool {
 	return false
 }
 
+// forget takes back the sequences and the ids of a group that is not stored.
 func (l *Log) forget(g *group) {
 	for _, r := range g.requests {
 		l.ids.forget(r.keys, g.first)
