@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 	"miniblog/internal/web"
 )
@@ -16,11 +15,7 @@ import (
 // newest event, as whoever follows does, and a whole history.
 func BenchmarkFetch(b *testing.B) {
 	const history = 100_000
-	log, err := eventlog.Open(b.TempDir(), eventlog.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer log.Close()
+	log := openLog(b)
 	for n := 0; n < history; {
 		var lines []event.Line
 		for range min(1000, history-n) {

@@ -148,11 +148,7 @@ func TestFollowerProvesItsHistory(t *testing.T) {
 // TestEventsOfOtherTypesWakeNobody: a follower is moved past them, however many
 // there are, and is not sent back to fetching.
 func TestEventsOfOtherTypesWakeNobody(t *testing.T) {
-	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
+	log := openLog(t)
 	tail := newTail(log)
 	r := tail.add(map[string]bool{"Wanted": true}, 0)
 	defer tail.remove(r)
@@ -188,11 +184,7 @@ func TestEventsOfOtherTypesWakeNobody(t *testing.T) {
 
 // TestWhoLeavesIsNotFollowedForAnyMore: nothing is kept, and nothing runs.
 func TestWhoLeavesIsNotFollowedForAnyMore(t *testing.T) {
-	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
+	log := openLog(t)
 	tail := newTail(log)
 	for range 3 {
 		r := tail.add(nil, log.Last())
@@ -229,11 +221,7 @@ func (l *forgetful) Recent(after event.Sequence) eventlog.Batch {
 // itself, if only the bus was busy.
 func TestTailReadsWhatTheLogHasForgotten(t *testing.T) {
 	t.Parallel()
-	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
+	log := openLog(t)
 	busy := &forgetful{Log: log}
 	tail := newTail(busy)
 	some, none := tail.add(map[string]bool{"A": true}, 0), tail.add(map[string]bool{"B": true}, 0)

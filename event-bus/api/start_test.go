@@ -39,6 +39,17 @@ type runningBus struct {
 	log    atomic.Value // that it has open
 }
 
+// openLog opens a new log, which is closed when the test ends.
+func openLog(t testing.TB) *eventlog.Log {
+	t.Helper()
+	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	return log
+}
+
 // startBus starts a bus without subscribers on a new log. It is stopped, and
 // must stop without an error, when the test ends.
 func startBus(t testing.TB, env ...string) *runningBus {

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"miniblog/event-bus/eventlog"
 	"miniblog/internal/event"
 )
 
@@ -97,11 +96,7 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error { d.set = append(d.set,
 // be written to any more.
 func TestWaitDoesNotUseUpTheTimeForTheAnswer(t *testing.T) {
 	t.Parallel()
-	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
+	log := openLog(t)
 	b := New(Config{Log: log, Stopping: t.Context()})
 	for form, header := range forms {
 		if strings.HasPrefix(form, "a stream") {
@@ -141,11 +136,7 @@ func TestHeadIsAnsweredAtOnce(t *testing.T) {
 // any more to be answered.
 func TestSearchEndsWhenTheReaderLeaves(t *testing.T) {
 	t.Parallel()
-	log, err := eventlog.Open(t.TempDir(), eventlog.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
+	log := openLog(t)
 	if _, err := log.Append(t.Context(), []event.Line{mustLine(t, `{"type":"T"}`)}); err != nil {
 		t.Fatal(err)
 	}

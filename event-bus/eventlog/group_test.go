@@ -16,18 +16,13 @@ func TestPublishersThatWaitShareOneSync(t *testing.T) {
 		splitBytes, publishers int
 	}{{"as one batch", 1 << 20, 16}, {"as several batches", 1 << 8, 16}, {"few", 1 << 20, 3}, {"many", 1 << 20, 3 * manyPublishers}} {
 		t.Run(test.name, func(t *testing.T) {
-			d := crashdisk.New()
-			w, err := openWorld(d, d, Options{splitBytes: test.splitBytes})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer mustClose(t, w.log)
-			begun := len(d.Trace())
+			w := newWorld(t, Options{splitBytes: test.splitBytes})
+			begun := len(w.disk.Trace())
 			if err := w.together(test.publishers); err != nil {
 				t.Fatal(err)
 			}
 			writes, syncs := 0, 0
-			for _, e := range d.Trace()[begun:] {
+			for _, e := range w.disk.Trace()[begun:] {
 				if strings.HasPrefix(e.What, "write ") {
 					writes++
 				}
@@ -81,13 +76,8 @@ func TestMemoryOfNewestBatchesIsBounded(t *testing.T) {
 
 // Who follows the log reads it from memory: not one read of the disk.
 func TestFollowersDoNotReadTheDisk(t *testing.T) {
-	d := crashdisk.New()
-	w, err := openWorld(d, d, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, w.log)
-	d.Inject(func(op crashdisk.Op) *crashdisk.Fault {
+	w := newWorld(t, Options{})
+	w.disk.Inject(func(op crashdisk.Op) *crashdisk.Fault {
 		if op.Kind == "read" || op.Kind == "open" {
 			return &crashdisk.Fault{Err: fmt.Errorf("a follower read the disk")}
 		}

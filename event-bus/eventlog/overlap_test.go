@@ -61,12 +61,7 @@ func TestNextGroupIsPreparedWhileALargeOneIsStored(t *testing.T) {
 		{"the disk failed", "sync", &crashdisk.Fault{Err: syscall.EIO}, ErrReadOnly, ErrReadOnly, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := crashdisk.New()
-			w, err := openWorld(d, d, Options{splitBytes: 1 << 8})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer mustClose(t, w.log)
+			w := newWorld(t, Options{splitBytes: 1 << 8})
 			first, second := w.event(quoted(900)), w.event(quoted(30))
 			told, err := w.overlap(test.kind, test.fault, []testEvent{first}, []testEvent{first, second})
 			if err != nil || !errors.Is(told[0], test.first) || !errors.Is(told[1], test.next) {
@@ -82,12 +77,7 @@ func TestNextGroupIsPreparedWhileALargeOneIsStored(t *testing.T) {
 // TestIDsAreForgottenWithTheirGroup, also where so many were stored that the older
 // ones make room while it is on its way.
 func TestIDsAreForgottenWithTheirGroup(t *testing.T) {
-	d := crashdisk.New()
-	w, err := openWorld(d, d, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, w.log)
+	w := newWorld(t, Options{})
 	const most = 25_000
 	for n := 0; n < remembered-1; n += most {
 		mustAppend(t, w.log, records(t, n, min(most, remembered-1-n)))

@@ -115,13 +115,8 @@ func TestWaitIsNeverLongerThanItIsWorth(t *testing.T) {
 // A clock that was set back stopped sealing until it had caught up: when the
 // sealer may go on must not depend on it.
 func TestSealingDoesNotDependOnTheClock(t *testing.T) {
-	d := crashdisk.New()
 	begun := time.Now()
-	w, err := openWorld(d, d, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, w.log)
+	w := newWorld(t, Options{})
 	if err := w.together(4); err != nil { // who waits makes the sealer give way
 		t.Fatal(err)
 	}
@@ -133,12 +128,7 @@ func TestSealingDoesNotDependOnTheClock(t *testing.T) {
 // The best level of zstd takes a processor for long: whoever publishes meanwhile
 // would wait for it.
 func TestSealingBesidePublishersIsCheap(t *testing.T) {
-	d := crashdisk.New()
-	w, err := openWorld(d, d, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, w.log)
+	w := newWorld(t, Options{})
 	for _, published := range []bool{false, true, false} {
 		if published {
 			if err := w.together(1); err != nil {

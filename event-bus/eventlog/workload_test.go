@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -40,6 +41,18 @@ func openWorld(disk *crashdisk.Disk, folder disk.Folder, options Options) (*worl
 	}
 	w := &world{disk: disk, folder: folder, options: options}
 	return w, w.open()
+}
+
+// newWorld opens a log on a new disk; it is closed when the test ends.
+func newWorld(t *testing.T, options Options) *world {
+	t.Helper()
+	d := crashdisk.New()
+	w, err := openWorld(d, d, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mustClose(t, w.log) })
+	return w
 }
 
 func (w *world) open() (err error) {
