@@ -81,23 +81,27 @@ func openQueue() (*kernelQueue, error) {
 func (q *kernelQueue) sync(f *os.File) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	defer runtime.KeepAlive(f) // of which the kernel knows the number alone
 	*q.request = iocb{opcode: commandFdsync, file: uint32(f.Fd()), flags: flagResultFD, resultFD: uint32(q.fd)}
-	// Raw, as neither of the two calls blocks: the scheduler need not look after them.
+	// Raw, as it does not block, nor does what reaps: the scheduler need not look after them.
 	begun, _, _ := unix.RawSyscall(unix.SYS_IO_SUBMIT, q.context, 1, uintptr(unsafe.Pointer(&q.request)))
 	if begun != 1 {
 		return errNoQueue
 	}
+	reap := unix.RawSyscall6
 	var count [8]byte
 	if _, err := q.done.Read(count[:]); err != nil {
-		return err // it is not known whether it is done
+		reap = unix.Syscall6 // then io_getevents(2) waits for it
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, q.context, 1, 1, uintptr(unsafe.Pointer(&q.event)), 0, 0)
-	runtime.KeepAlive(f)
-	switch {
-	case n != 1:
-		return errno
-	case q.event.result < 0:
-		return unix.Errno(-q.event.result)
+	for {
+		n, _, errno := reap(unix.SYS_IO_GETEVENTS, q.context, 1, 1, uintptr(unsafe.Pointer(&q.event)), 0, 0)
+		switch {
+		case n == 1 && q.event.result < 0:
+			return unix.Errno(-q.event.result)
+		case n == 1:
+			return nil
+		case errno != unix.EINTR:
+			return errno // it is not known whether it is done
+		}
 	}
-	return nil
 }

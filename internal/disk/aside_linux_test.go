@@ -33,6 +33,15 @@ func TestWhatIsSyncedAsideIsOnTheDisk(t *testing.T) {
 	if _, err := queue(); err != nil {
 		t.Skip("NOT CHECKED: ", err)
 	}
+	broken, err := openQueue() // whose eventfd cannot be read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.done.Close()
+	if broken.done, err = os.Open(os.DevNull); err != nil {
+		t.Fatal(err)
+	}
+	broken.done.Close()
 	dir := t.TempDir()
 	var all sync.WaitGroup
 	for i := range 8 { // of which one waits for another
@@ -47,8 +56,12 @@ func TestWhatIsSyncedAsideIsOnTheDisk(t *testing.T) {
 		if i == 0 && dirty(t, f) == 0 {
 			t.Skip("NOT CHECKED: this file system writes at once, or keeps nothing")
 		}
+		aside := syncAside
+		if i == 7 {
+			aside = broken.sync
+		}
 		all.Go(func() {
-			if err := syncAside(f); err != nil {
+			if err := aside(f); err != nil {
 				t.Error(err)
 			}
 			if n := dirty(t, f); n > 0 {
