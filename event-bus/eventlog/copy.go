@@ -108,7 +108,7 @@ func (c *Copy) compare(lines []event.Line) ([]Position, error) {
 		if c.mark.Sequence == c.Last() {
 			break
 		}
-		key, next := keyOf(line.ID()), c.mark.Sequence+1
+		key, next := event.KeyOf(line.ID()), c.mark.Sequence+1
 		q, duplicate := c.ids.find(key, next)
 		if !duplicate {
 			if stored.Count == 0 {

@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 
 	"miniblog/internal/event"
@@ -24,35 +23,26 @@ const RememberedIDs = remembered
 //     it back.
 type ids struct {
 	young, old generation
-	replaced   map[idKey]event.Sequence
+	replaced   map[event.Key]event.Sequence
 }
 
 // generation is a map with a sketch of its keys: a key whose bit is not set is
 // not in the map. Nearly every id is new, and the sketch fits a processor's cache.
 type generation struct {
-	sequences map[idKey]event.Sequence
+	sequences map[event.Key]event.Sequence
 	sketch    []uint64
 }
 
 const sketchBits = 1 << 20
 
-// idKey stands for an id of any length. Two ids with one key would take
-// breaking SHA-256 cut to 128 bits.
-type idKey [16]byte
-
-func keyOf(id []byte) idKey {
-	sum := sha256.Sum256(id)
-	return idKey(sum[:16])
-}
-
 // bit returns the place of k in a sketch.
-func (k idKey) bit() (word uint32, mask uint64) {
+func bit(k event.Key) (word uint32, mask uint64) {
 	n := binary.LittleEndian.Uint32(k[:]) % sketchBits
 	return n / 64, 1 << (n % 64)
 }
 
 // find returns where the id of k is among the remembered events before next.
-func (x *ids) find(k idKey, next event.Sequence) (event.Sequence, bool) {
+func (x *ids) find(k event.Key, next event.Sequence) (event.Sequence, bool) {
 	sequence, ok := x.young.find(k)
 	if !ok {
 		sequence, ok = x.old.find(k)
@@ -60,8 +50,8 @@ func (x *ids) find(k idKey, next event.Sequence) (event.Sequence, bool) {
 	return sequence, ok && next-sequence <= remembered
 }
 
-func (g *generation) find(k idKey) (sequence event.Sequence, ok bool) {
-	if word, mask := k.bit(); g.sketch != nil && g.sketch[word]&mask != 0 {
+func (g *generation) find(k event.Key) (sequence event.Sequence, ok bool) {
+	if word, mask := bit(k); g.sketch != nil && g.sketch[word]&mask != 0 {
 		sequence, ok = g.sequences[k]
 	}
 	return sequence, ok
@@ -75,7 +65,7 @@ func (x *ids) full() bool { return len(x.young.sequences) >= remembered }
 func (x *ids) rotate() {
 	clear(x.replaced)
 	if x.young.sequences == nil {
-		x.young = generation{map[idKey]event.Sequence{}, make([]uint64, sketchBits/64)}
+		x.young = generation{map[event.Key]event.Sequence{}, make([]uint64, sketchBits/64)}
 	}
 	if x.full() {
 		clear(x.old.sequences)
@@ -85,20 +75,20 @@ func (x *ids) rotate() {
 	}
 }
 
-func (x *ids) add(k idKey, sequence event.Sequence) {
+func (x *ids) add(k event.Key, sequence event.Sequence) {
 	if before, ok := x.young.find(k); ok {
 		if x.replaced == nil {
-			x.replaced = map[idKey]event.Sequence{}
+			x.replaced = map[event.Key]event.Sequence{}
 		}
 		x.replaced[k] = before
 	}
-	word, mask := k.bit()
+	word, mask := bit(k)
 	x.young.sketch[word] |= mask
 	x.young.sequences[k] = sequence
 }
 
 // forget takes keys back that were added since rotate, with first or later.
-func (x *ids) forget(keys []idKey, first event.Sequence) {
+func (x *ids) forget(keys []event.Key, first event.Sequence) {
 	for _, k := range keys {
 		if x.young.sequences[k] < first {
 			continue

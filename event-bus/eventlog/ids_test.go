@@ -1,6 +1,10 @@
 package eventlog
 
-import "testing"
+import (
+	"testing"
+
+	"miniblog/internal/event"
+)
 
 func TestAnIdIsKnownForExactlyTheEventsBeforeIt(t *testing.T) {
 	const most = 25_000 // of one Append
@@ -38,12 +42,12 @@ func TestAnIdIsKnownForExactlyTheEventsBeforeIt(t *testing.T) {
 
 func TestAnIdThatCouldNotBeStoredLeavesTheOlderOne(t *testing.T) {
 	var x ids
-	key := keyOf([]byte("id"))
+	key := event.KeyOf([]byte("id"))
 	x.rotate()
 	x.add(key, 1)
 	x.rotate()
 	x.add(key, 1+remembered+1)
-	x.forget([]idKey{key}, 1+remembered+1)
+	x.forget([]event.Key{key}, 1+remembered+1)
 	if sequence, ok := x.find(key, 1+remembered); sequence != 1 || !ok {
 		t.Errorf("found %d, %v after the newer one was taken back; want 1, true", sequence, ok)
 	}

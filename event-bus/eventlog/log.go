@@ -173,7 +173,7 @@ func (l *Log) loadIDs(last event.Sequence) error {
 			if !ok {
 				return fmt.Errorf("the event after %d is not in the log's own form; restore the log from a backup", b.First-1)
 			}
-			l.ids.add(keyOf(line.ID()), line.Sequence())
+			l.ids.add(event.KeyOf(line.ID()), line.Sequence())
 		}
 	}
 	return nil

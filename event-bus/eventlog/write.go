@@ -17,8 +17,8 @@ type Position struct {
 // request is one call of Append on its way through the writer.
 type request struct {
 	lines     []event.Line
-	keys      []idKey // of the lines' ids
-	size      int     // of the lines with their newlines, in bytes
+	keys      []event.Key // of the lines' ids
+	size      int         // of the lines with their newlines, in bytes
 	positions []Position
 	err       error
 	done      chan struct{}
@@ -37,12 +37,12 @@ func (l *Log) Append(ctx context.Context, lines []event.Line) ([]Position, error
 	if len(lines) == 0 {
 		return nil, nil
 	}
-	r := &request{lines: lines, keys: make([]idKey, len(lines)), done: make(chan struct{})}
+	r := &request{lines: lines, keys: make([]event.Key, len(lines)), done: make(chan struct{})}
 	for i, line := range lines {
 		if len(line.Text()) == 0 {
 			return nil, fmt.Errorf("event %d of %d is no line", i+1, len(lines))
 		}
-		r.keys[i] = keyOf(line.ID())
+		r.keys[i] = event.KeyOf(line.ID())
 		r.size += len(line.Text()) + 1
 	}
 	if r.size > maxLines {
