@@ -171,7 +171,7 @@ func (c *comments) react(ctx context.Context, cause *event.Event, comment event.
 	var status event.Status
 	var decided bool
 	err = c.view.Read(ctx, func(tx *projection.Tx) (err error) {
-		decided, err = tx.Get("SELECT sequence, status FROM decisions WHERE comment = ?", []any{comment.ID}, (*uint64)(&sequence), &status)
+		decided, err = tx.Get("SELECT sequence, status FROM decisions WHERE comment = ?", []any{comment.ID}, &sequence, &status)
 		return err
 	})
 	if err != nil {

@@ -47,7 +47,7 @@ func apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			if _, err = tx.Exec("INSERT INTO posts (id, known) VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET known = 1", post.ID); err != nil {
+			if err = tx.Exec("INSERT INTO posts (id, known) VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET known = 1", post.ID); err != nil {
 				return err
 			}
 		case event.CommentCreated, event.CommentUpdated:
@@ -63,9 +63,9 @@ func apply(tx *projection.Tx, events []event.Event) error {
 				}
 				posts[comment.PostID] = post
 			}
-			if _, err = tx.Exec(`INSERT INTO comments (post, id, content, status) VALUES (?, ?, ?, ?)
+			if err = tx.Exec(`INSERT INTO comments (post, id, content, status) VALUES (?, ?, ?, ?)
 				ON CONFLICT (id) DO UPDATE SET content = excluded.content, status = excluded.status
-				WHERE excluded.status <> 'pending'`, post, comment.ID, event.Cut(comment.Content, event.MaxContent), string(comment.Status)); err != nil {
+				WHERE excluded.status <> 'pending'`, post, comment.ID, event.Cut(comment.Content, event.MaxContent), comment.Status); err != nil {
 				return err
 			}
 		case event.CommentModerated:
@@ -88,9 +88,9 @@ func decide(tx *projection.Tx, sequence event.Sequence, comment *event.Comment) 
 	if !comment.Status.Decided() {
 		return nil
 	}
-	_, err := tx.Exec(`INSERT INTO decisions VALUES (?, ?, ?) ON CONFLICT (comment)
+	err := tx.Exec(`INSERT INTO decisions VALUES (?, ?, ?) ON CONFLICT (comment)
 		DO UPDATE SET sequence = excluded.sequence, status = excluded.status
-		WHERE sequence = 0 AND excluded.sequence > 0`, comment.ID, int64(sequence), string(comment.Status))
+		WHERE sequence = 0 AND excluded.sequence > 0`, comment.ID, sequence, comment.Status)
 	return err
 }
 
@@ -144,23 +144,22 @@ func until(tx *projection.Tx, post string, n int64, limit int) ([]shown, error) 
 }
 
 func query(tx *projection.Tx, limit int, text, post string, n int64) (comments []shown, more bool, err error) {
-	rows, err := tx.Query(text, post, n, limit+1)
-	if err != nil {
-		return nil, false, err
-	}
-	defer rows.Close()
 	comments = []shown{} // in JSON, none is [] and not null
-	for size := 0; rows.Next(); {
-		var c shown
+	size := 0
+	for row, err := range tx.Query(text, post, n, limit+1) {
+		if err != nil {
+			return nil, false, err
+		}
 		if len(comments) == limit || size > maxText {
 			return comments, true, nil
 		}
-		if err := rows.Scan(&c.ID, &c.Content, &c.Status); err != nil {
+		var c shown
+		if err := row.Scan(&c.ID, &c.Content, &c.Status); err != nil {
 			return nil, false, err
 		}
 		c.Content = c.Status.Readable(c.Content)
 		size += event.TextLen(c.Content)
 		comments = append(comments, c)
 	}
-	return comments, false, rows.Err()
+	return comments, false, nil
 }

@@ -249,7 +249,7 @@ func follow(t *testing.T, url string) *view {
 		Dir: t.TempDir(), Bus: client, Schema: "CREATE TABLE events (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
 		Apply: func(tx *projection.Tx, events []event.Event) error {
 			for _, e := range events {
-				if _, err := tx.Exec("INSERT INTO events VALUES (?, ?)", e.Sequence, e.ID); err != nil {
+				if err := tx.Exec("INSERT INTO events VALUES (?, ?)", e.Sequence, e.ID); err != nil {
 					return err // it was applied before
 				}
 			}

@@ -31,7 +31,7 @@ func apply(tx *projection.Tx, events []event.Event) error {
 			projection.Skip(e, err)
 			continue
 		}
-		if _, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, event.Cut(post.Title, event.MaxTitle)); err != nil {
+		if err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, event.Cut(post.Title, event.MaxTitle)); err != nil {
 			return err
 		}
 		slog.Debug("post applied", "post", post.ID, "event", e.ID, "sequence", e.Sequence.String())
@@ -56,20 +56,18 @@ func page(tx *projection.Tx, limit int, before string) (posts []event.Post, more
 			return nil, false, false, err
 		}
 	}
-	rows, err := tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT +?", end, limit+1)
-	if err != nil {
-		return nil, false, true, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	for row, err := range tx.Query("SELECT id, title FROM posts WHERE n < ? ORDER BY n DESC LIMIT +?", end, limit+1) {
+		if err != nil {
+			return nil, false, true, err
+		}
 		var post event.Post
-		if err := rows.Scan(&post.ID, &post.Title); err != nil {
+		if err := row.Scan(&post.ID, &post.Title); err != nil {
 			return nil, false, true, err
 		}
 		posts = append(posts, post)
 	}
 	if len(posts) > limit {
-		return posts[:limit], true, true, rows.Err()
+		return posts[:limit], true, true, nil
 	}
-	return posts, false, true, rows.Err()
+	return posts, false, true, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 
@@ -72,32 +71,28 @@ func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 	if s.id != "" {
 		query, args = "SELECT n, id, title FROM posts WHERE title IS NOT NULL AND id = ?", []any{s.id}
 	}
-	rows, err := tx.Query(query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	for row, err := range tx.Query(query, args...) {
+		if err != nil {
+			return nil, err
+		}
 		var p post
-		if err := rows.Scan(&p.n, &p.ID, &p.Title); err != nil {
+		if err := row.Scan(&p.n, &p.ID, &p.Title); err != nil {
 			return nil, err
 		}
 		posts = append(posts, p)
 	}
-	return posts, rows.Err()
+	return posts, nil
 }
 
 // readComments reads the post's first comments and their count.
-func (p *post) readComments(tx *projection.Tx) error {
-	rows, err := tx.Query("SELECT id, content, status FROM comments WHERE post = ? ORDER BY k LIMIT +?", p.n, firstComments)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
+func (p *post) readComments(tx *projection.Tx) (err error) {
 	p.Comments = []comment{} // in JSON, none is [] and not null
-	for rows.Next() {
+	for row, err := range tx.Query("SELECT id, content, status FROM comments WHERE post = ? ORDER BY k LIMIT +?", p.n, firstComments) {
+		if err != nil {
+			return err
+		}
 		var c comment
-		if err := rows.Scan(&c.ID, &c.Content, &c.Status); err != nil {
+		if err := row.Scan(&c.ID, &c.Content, &c.Status); err != nil {
 			return err
 		}
 		p.Comments = append(p.Comments, c)
@@ -106,5 +101,5 @@ func (p *post) readComments(tx *projection.Tx) error {
 	if p.CommentCount == firstComments {
 		_, err = tx.Get("SELECT max(k) FROM comments WHERE post = ?", []any{p.n}, &p.CommentCount)
 	}
-	return errors.Join(rows.Err(), err)
+	return err
 }

@@ -105,11 +105,11 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 // store adds a comment, or decides on one that was stored before.
 func (a *arrival) store(tx *projection.Tx) error {
 	_, added, err := tx.Insert("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		a.thread.n, a.thread.comments+1, a.ID, string(a.Status), a.Content)
+		a.thread.n, a.thread.comments+1, a.ID, a.Status, a.Content)
 	if added {
 		a.thread.comments++
 	} else if a.known = err == nil; a.known && a.Status.Decided() {
-		_, err = tx.Exec("UPDATE comments SET status = ?, content = ? WHERE id = ?", string(a.Status), a.Content, a.ID)
+		err = tx.Exec("UPDATE comments SET status = ?, content = ? WHERE id = ?", a.Status, a.Content, a.ID)
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func (ts threads) addPost(tx *projection.Tx, post event.Post) error {
 			return err
 		}
 	}
-	_, err := tx.Exec("UPDATE posts SET title = ? WHERE id = ? AND title IS NULL", post.Title, post.ID)
+	err := tx.Exec("UPDATE posts SET title = ? WHERE id = ? AND title IS NULL", post.Title, post.ID)
 	return err
 }
 

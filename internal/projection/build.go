@@ -70,7 +70,7 @@ func (p *Projection) begin() (err error) {
 func (p *Projection) finish() error {
 	next := p.next
 	p.next, p.outdated = nil, true // until all went well
-	_, err := next.writer.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", next.log, int64(next.applied.Sequence), next.applied.ID)
+	err := next.writer.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", next.log, next.applied.Sequence, next.applied.ID)
 	if err = errors.Join(err, next.close()); err != nil {
 		return err
 	}

@@ -209,7 +209,7 @@ func (p *Projection) commit(log string, apply func(*Tx) (bus.Checkpoint, error))
 		if to, err = apply(s.writer); err != nil || log == "" {
 			return err
 		}
-		_, err = s.writer.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", log, int64(to.Sequence), to.ID)
+		err = s.writer.Exec("UPDATE checkpoint SET log = ?, sequence = ?, id = ?", log, to.Sequence, to.ID)
 		return err
 	})
 	switch {

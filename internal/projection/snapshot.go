@@ -119,7 +119,7 @@ type frozen struct {
 // use.
 func (f *frozen) end() {
 	f.tx.Exec("ROLLBACK")
-	f.tx.close()
+	f.tx.conn.Close()
 }
 
 // freeze makes all that is committed part of the database file, and begins a read
@@ -135,7 +135,7 @@ func (p *Projection) freeze() (_ *frozen, err error) {
 	}
 	var busy, logged, done int64
 	for range 100 { // reads that began before an earlier change keep it in the log: they are short
-		if err := s.writer.conn.QueryRowContext(background, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &logged, &done); err != nil {
+		if _, err := s.writer.Get("PRAGMA wal_checkpoint(PASSIVE)", nil, &busy, &logged, &done); err != nil {
 			return nil, err
 		}
 		if busy == 0 && logged == done {
@@ -150,13 +150,13 @@ func (p *Projection) freeze() (_ *frozen, err error) {
 	if f.file, err = s.openFile(); err != nil {
 		return nil, err
 	}
-	if f.tx, err = s.connect("PRAGMA query_only = 1"); err != nil {
+	if f.tx, err = s.connect("query_only = 1"); err != nil {
 		return nil, err
 	}
-	var sequence, pages, bytes int64
-	_, err = f.tx.Exec("BEGIN")
+	var pages, bytes int64
+	err = f.tx.Exec("BEGIN")
 	if err == nil {
-		_, err = f.tx.Get("SELECT sequence, id FROM checkpoint", nil, &sequence, &f.at.ID)
+		_, err = f.tx.Get("SELECT sequence, id FROM checkpoint", nil, &f.at.Sequence, &f.at.ID)
 	}
 	if err == nil {
 		_, err = f.tx.Get("SELECT page_count, page_size FROM pragma_page_count, pragma_page_size", nil, &pages, &bytes)

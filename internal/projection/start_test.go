@@ -45,7 +45,7 @@ func config(b *bustest.Bus, dir string, v *view) projection.Config {
 					projection.Skip(&events[i], err)
 					continue
 				}
-				if _, err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title); err != nil {
+				if err := tx.Exec("INSERT INTO posts (id, title) VALUES (?, ?) ON CONFLICT DO NOTHING", post.ID, post.Title); err != nil {
 					return err
 				}
 			}
@@ -114,20 +114,18 @@ func (v *view) titles(t *testing.T) string {
 	t.Helper()
 	var titles []string
 	err := v.Read(t.Context(), func(tx *projection.Tx) error {
-		rows, err := tx.Query("SELECT title FROM posts ORDER BY n")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		for row, err := range tx.Query("SELECT title FROM posts ORDER BY n") {
+			if err != nil {
+				return err
+			}
 			var title string
-			if err := rows.Scan(&title); err != nil {
+			if err := row.Scan(&title); err != nil {
 				return err
 			}
 			titles = append(titles, title)
 		}
 		titles = append(titles, "")
-		return rows.Err()
+		return nil
 	})
 	if err != nil {
 		return err.Error()

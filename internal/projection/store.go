@@ -2,23 +2,21 @@ package projection
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"miniblog/internal/bus"
 	"miniblog/internal/disk"
 	"miniblog/internal/event"
-	"miniblog/internal/wire"
 )
 
 // readers is how many reads may run at once; more of them wait.
@@ -28,7 +26,7 @@ const readers = 4
 // read. All of it is derived from the log, so a file that is of no use is
 // removed, never repaired.
 type store struct {
-	db      *sql.DB
+	pragmas []string // of each connection
 	writer  *Tx
 	readers chan *Tx // idle; nil where none was opened yet
 
@@ -62,127 +60,6 @@ const checkpointSchema = `
 	CREATE TABLE checkpoint (log TEXT NOT NULL, sequence INTEGER NOT NULL, id TEXT NOT NULL);
 	INSERT INTO checkpoint VALUES ('', 0, '');`
 
-// Tx is a transaction. Its statements are prepared once per connection.
-//
-// A limit that is bound is written LIMIT +?. SQLite looks at the value of a plain ?
-// there when it plans a statement, and so plans it anew each time that one is bound,
-// which takes longer than most statements do.
-type Tx struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
-// background is the context of statements: they are short, and one that can
-// be interrupted costs a goroutine.
-var background = context.Background()
-
-func (tx *Tx) stmt(query string) (*sql.Stmt, error) {
-	if s, ok := tx.stmts[query]; ok {
-		return s, nil
-	}
-	s, err := tx.conn.PrepareContext(background, query)
-	if err != nil {
-		return nil, fmt.Errorf("%w in %s", err, query)
-	}
-	tx.stmts[query] = s
-	return s, nil
-}
-
-// close closes the connection; statements that are left open would keep the
-// database open, unseen.
-func (tx *Tx) close() error {
-	for _, s := range tx.stmts {
-		s.Close()
-	}
-	return tx.conn.Close()
-}
-
-// Exec runs a statement.
-func (tx *Tx) Exec(query string, args ...any) (sql.Result, error) {
-	s, err := tx.stmt(query)
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(background, args...)
-}
-
-// Insert runs a statement that inserts one row, unless it is there, and returns
-// the new row's id.
-func (tx *Tx) Insert(query string, args ...any) (id int64, added bool, err error) {
-	result, err := tx.Exec(query, args...)
-	if err != nil {
-		return 0, false, err
-	}
-	n, err := result.RowsAffected()
-	if err != nil || n == 0 {
-		return 0, false, err
-	}
-	id, err = result.LastInsertId()
-	return id, err == nil, err
-}
-
-// Query runs a query; its rows must be closed before the transaction ends.
-func (tx *Tx) Query(query string, args ...any) (*sql.Rows, error) {
-	s, err := tx.stmt(query)
-	if err != nil {
-		return nil, err
-	}
-	return s.QueryContext(background, args...)
-}
-
-// Get scans the first row of a query into dest and tells whether there was one.
-func (tx *Tx) Get(query string, args []any, dest ...any) (bool, error) {
-	s, err := tx.stmt(query)
-	if err != nil {
-		return false, err
-	}
-	err = s.QueryRowContext(background, args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// Checkpoint returns the log that the data is from, "" if that has none or is not
-// known yet, and the sequence of the last event that the data reflects.
-func (tx *Tx) Checkpoint() (log string, sequence event.Sequence, err error) {
-	var n int64
-	_, err = tx.Get("SELECT log, sequence FROM checkpoint", nil, &log, &n)
-	return named(log), event.Sequence(n), err
-}
-
-// Describe says in an answer's header which state of the data it reflects.
-func (tx *Tx) Describe(header http.Header) error {
-	log, sequence, err := tx.Checkpoint()
-	header.Set("Event-Sequence", sequence.String())
-	if log != "" {
-		header.Set(wire.LogHeader, log)
-	}
-	return err
-}
-
-// do runs f between begin and COMMIT; an error of f or of the commit takes
-// everything back.
-func (tx *Tx) do(begin string, f func() error) error {
-	if _, err := tx.Exec(begin); err != nil {
-		return err
-	}
-	committed := false
-	defer func() { // also when f panics: the connection is used again
-		if !committed {
-			tx.Exec("ROLLBACK") // fails if SQLite has rolled back by itself
-		}
-	}()
-	if err := f(); err != nil {
-		return err
-	}
-	if _, err := tx.Exec("COMMIT"); err != nil {
-		return err
-	}
-	committed = true
-	return nil
-}
-
 const databaseFile = "projection.db"
 
 // openStore opens the database in dir, made for schema; one that was made for
@@ -204,23 +81,19 @@ var errSchema = errors.New("it was made by another version of this service")
 // this process alone and without a way back. A page in a cache takes twice its size:
 // this driver's memory comes in powers of two, and a page has a header.
 var (
-	serving = url.Values{"_pragma": { // 8000 pages are as long as a log may stay
-		"busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)", "cache_size(-16000)",
-		"wal_autocheckpoint(8000)", "journal_size_limit(33554432)", "temp_store(memory)"}}
-	building = url.Values{"_pragma": {
-		"locking_mode(exclusive)", "journal_mode(off)", "synchronous(off)", "cache_size(-32000)", "temp_store(memory)"}}
+	serving = []string{ // 8000 pages are as long as a log may stay
+		"journal_mode = wal", "synchronous = normal", "cache_size = -16000",
+		"wal_autocheckpoint = 8000", "journal_size_limit = 33554432", "temp_store = memory"}
+	building = []string{
+		"locking_mode = exclusive", "journal_mode = off", "synchronous = off", "cache_size = -32000", "temp_store = memory"}
 )
 
-func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error) {
+func tryStore(dir, file, schema string, pragmas []string) (_ *store, err error) {
 	path, err := filepath.Abs(filepath.Join(dir, file))
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: pragmas.Encode()}).String())
-	if err != nil {
-		return nil, err
-	}
-	s := &store{db: db, path: path, readers: make(chan *Tx, readers)}
+	s := &store{pragmas: pragmas, path: path, readers: make(chan *Tx, readers)}
 	for range readers {
 		s.readers <- nil
 	}
@@ -229,7 +102,7 @@ func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error
 			s.close()
 		}
 	}()
-	if s.writer, err = s.connect(""); err != nil {
+	if s.writer, err = s.connect(); err != nil {
 		return nil, err
 	}
 	version := schemaVersion(schema)
@@ -243,8 +116,7 @@ func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error
 	switch {
 	case tables == 0:
 		err = s.writer.do("BEGIN IMMEDIATE", func() error {
-			_, err := s.writer.conn.ExecContext(background, schema+checkpointSchema+"PRAGMA user_version = "+fmt.Sprint(version))
-			return err
+			return sqlitex.ExecuteScript(s.writer.conn, schema+checkpointSchema+"PRAGMA user_version = "+fmt.Sprint(version), nil)
 		})
 	case found != version:
 		err = errSchema
@@ -252,25 +124,31 @@ func tryStore(dir, file, schema string, pragmas url.Values) (_ *store, err error
 	if err != nil {
 		return nil, err
 	}
-	var n int64
-	ok, err := s.writer.Get("SELECT log, sequence, id FROM checkpoint", nil, &s.log, &n, &s.applied.ID)
+	ok, err := s.writer.Get("SELECT log, sequence, id FROM checkpoint", nil, &s.log, &s.applied.Sequence, &s.applied.ID)
 	if err == nil && !ok {
 		err = errSchema
 	}
-	s.applied.Sequence, s.saved = event.Sequence(n), event.Sequence(n)
+	s.saved = s.applied.Sequence
 	return s, err
 }
 
-func (s *store) connect(pragmas string) (*Tx, error) {
-	conn, err := s.db.Conn(background)
+// busyWait is how long a connection waits for the lock of another.
+const busyWait = 5 * time.Second
+
+// connect opens a connection, with more pragmas after those of the database.
+func (s *store) connect(more ...string) (_ *Tx, err error) {
+	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite|sqlite.OpenCreate)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.ExecContext(background, pragmas); err != nil {
-		conn.Close()
-		return nil, err
+	conn.SetBusyTimeout(busyWait)
+	for _, pragma := range slices.Concat(s.pragmas, more) {
+		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+pragma, nil); err != nil {
+			conn.Close()
+			return nil, err
+		}
 	}
-	return &Tx{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
+	return &Tx{conn}, nil
 }
 
 // read runs f in a transaction that sees one state of the data.
@@ -283,7 +161,7 @@ func (s *store) read(ctx context.Context, f func(*Tx) error) (err error) {
 	}
 	defer func() { s.readers <- tx }()
 	if tx == nil {
-		if tx, err = s.connect("PRAGMA cache_size = -4000; PRAGMA query_only = 1"); err != nil {
+		if tx, err = s.connect("cache_size = -4000", "query_only = 1"); err != nil {
 			return err
 		}
 	}
@@ -295,13 +173,12 @@ func (s *store) close() error {
 	var errs []error
 	for range readers {
 		if tx := <-s.readers; tx != nil {
-			errs = append(errs, tx.close())
+			errs = append(errs, tx.conn.Close())
 		}
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.close())
+		errs = append(errs, s.writer.conn.Close())
 	}
-	errs = append(errs, s.db.Close())
 	if s.file != nil {
 		errs = append(errs, s.file.Close())
 	}
@@ -331,7 +208,7 @@ func remove(path string) error {
 // unusable is the error for a folder whose database cannot be opened. SQLite does
 // not say why; opening the files does.
 func unusable(dir string, err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_CANTOPEN {
+	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen {
 		for _, suffix := range []string{"", "-wal", "-shm"} {
 			f, why := os.OpenFile(filepath.Join(dir, databaseFile+suffix), os.O_RDWR, 0)
 			if why == nil {
@@ -347,12 +224,8 @@ func unusable(dir string, err error) error {
 
 // damaged tells whether err says that the file itself is of no use.
 func damaged(err error) bool {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return true
 	}
 	return false

@@ -83,7 +83,7 @@ var theirs = map[string][]string{
 	"golang.org/x/sync":                   nil,
 	"golang.org/x/sys":                    {"internal/disk"},
 	"golang.org/x/text":                   {"moderation"},
-	"modernc.org/sqlite":                  {"internal/projection"},
+	"zombiezen.com/go/sqlite":             {"internal/projection"},
 	"sigs.k8s.io/yaml":                    {"event-bus/console"},
 }
 
