@@ -27,8 +27,7 @@ CREATE INDEX comments_of_post ON comments (post, k)`
 // arrival is a comment as the events of one call of apply leave it.
 type arrival struct {
 	event.Comment
-	thread *thread
-	known  bool // it was stored before
+	known bool // it was stored before
 }
 
 // change is what one event changed: a post, or the status of a comment.
@@ -71,14 +70,15 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 				projection.Skip(e, err)
 				continue
 			}
-			thread, err := q.threads.of(tx, comment.PostID)
-			if err != nil {
-				return err
-			}
 			comment.Content = event.Cut(comment.Status.Readable(comment.Content), event.MaxContent)
 			a := byID[comment.ID]
+			if a == nil || a.PostID != comment.PostID { // else the event before has loaded it
+				if err := q.threads.load(tx, comment.PostID); err != nil {
+					return err
+				}
+			}
 			if a == nil {
-				a = &arrival{Comment: comment, thread: thread}
+				a = &arrival{Comment: comment}
 				byID[comment.ID], arrivals = a, append(arrivals, a)
 			} else if comment.Status.Decided() {
 				a.Status, a.Content = comment.Status, comment.Content
@@ -87,7 +87,7 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 		}
 	}
 	for _, a := range arrivals {
-		if err := a.store(tx); err != nil {
+		if err := a.store(tx, q.threads); err != nil {
 			return err
 		}
 	}
@@ -103,11 +103,14 @@ func (q *query) apply(tx *projection.Tx, events []event.Event) error {
 }
 
 // store adds a comment, or decides on one that was stored before.
-func (a *arrival) store(tx *projection.Tx) error {
+func (a *arrival) store(tx *projection.Tx, ts threads) error {
+	post := event.KeyOf(a.PostID)
+	t := ts[post]
 	_, added, err := tx.Insert("INSERT INTO comments (post, k, id, status, content) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		a.thread.n, a.thread.comments+1, a.ID, a.Status, a.Content)
+		t.n, t.comments+1, a.ID, a.Status, a.Content)
 	if added {
-		a.thread.comments++
+		t.comments++
+		ts[post] = t
 	} else if a.known = err == nil; a.known && a.Status.Decided() {
 		err = tx.Exec("UPDATE comments SET status = ?, content = ? WHERE id = ?", a.Status, a.Content, a.ID)
 	}

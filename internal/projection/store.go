@@ -85,7 +85,7 @@ var (
 		"journal_mode = wal", "synchronous = normal", "cache_size = -16000",
 		"wal_autocheckpoint = 8000", "journal_size_limit = 33554432", "temp_store = memory"}
 	building = []string{
-		"locking_mode = exclusive", "journal_mode = off", "synchronous = off", "cache_size = -32000", "temp_store = memory"}
+		"locking_mode = exclusive", "journal_mode = off", "synchronous = off", "cache_size = -16000", "temp_store = memory"}
 )
 
 func tryStore(dir, file, schema string, pragmas []string) (_ *store, err error) {
