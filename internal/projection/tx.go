@@ -72,9 +72,9 @@ func (tx *Tx) Insert(query string, args ...any) (id int64, added bool, err error
 	return tx.conn.LastInsertRowID(), true, nil
 }
 
-// Query returns the rows of a query, which runs anew with each loop over them and
-// ends with it. Inside the loop the same
-// query must not run again. Where it fails, an error comes in the place of a row.
+// Query returns the rows of a query. It runs with each loop over them and ends with
+// the loop, inside which it must not run again. What fails is an error in the place
+// of a row.
 func (tx *Tx) Query(query string, args ...any) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		s, err := tx.bind(query, args)
