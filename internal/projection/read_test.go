@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -100,4 +103,35 @@ func TestReadSeesOneState(t *testing.T) {
 	}
 	close(stop)
 	writing.Wait()
+}
+
+// TestReadsOneAfterAnotherUseOneConnection: each had another one, with a cache of
+// its own.
+func TestReadsOneAfterAnotherUseOneConnection(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("which files are open is known on Linux alone")
+	}
+	dir := t.TempDir()
+	v := start(t, bustest.New(t), dir)
+	open := func() (n int) {
+		names, err := filepath.Glob("/proc/self/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if file, err := os.Readlink(name); err == nil && file == filepath.Join(dir, "projection.db") {
+				n++
+			}
+		}
+		return n
+	}
+	none := open()
+	for range 8 {
+		if err := v.Read(t.Context(), func(tx *projection.Tx) error { _, _, err := tx.Checkpoint(); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := open(); none == 0 || got > none+1 {
+		t.Errorf("the database is open %d times after 8 reads, before them %d times", got, none)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -28,7 +29,10 @@ const readers = 4
 type store struct {
 	pragmas []string // of each connection
 	writer  *Tx
-	readers chan *Tx // idle; nil where none was opened yet
+	reading chan struct{} // holds one for each read that runs
+
+	idleMu sync.Mutex
+	idle   []*Tx // to read with; the last was used last, and knows most of the data
 
 	// The projection's mutex write guards where the data is.
 	log     string         // that the data is from; "" before the first event
@@ -93,10 +97,7 @@ func tryStore(dir, file, schema string, pragmas []string) (_ *store, err error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &store{pragmas: pragmas, path: path, readers: make(chan *Tx, readers)}
-	for range readers {
-		s.readers <- nil
-	}
+	s := &store{pragmas: pragmas, path: path, reading: make(chan struct{}, readers)}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -152,32 +153,49 @@ func (s *store) connect(more ...string) (_ *Tx, err error) {
 }
 
 // read runs f in a transaction that sees one state of the data.
-func (s *store) read(ctx context.Context, f func(*Tx) error) (err error) {
-	var tx *Tx
+func (s *store) read(ctx context.Context, f func(*Tx) error) error {
 	select {
-	case tx = <-s.readers:
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { s.readers <- tx }()
-	if tx == nil {
-		if tx, err = s.connect("cache_size = -4000", "query_only = 1"); err != nil {
-			return err
-		}
+	tx, err := s.reader()
+	if err != nil {
+		return err
 	}
+	defer func() {
+		s.idleMu.Lock()
+		defer s.idleMu.Unlock()
+		s.idle = append(s.idle, tx)
+	}()
 	return tx.do("BEGIN", func() error { return f(tx) })
 }
 
-// close gives everything back, once the reads that run have ended.
+// reader returns the idle connection that was used last, or a new one.
+func (s *store) reader() (*Tx, error) {
+	s.idleMu.Lock()
+	defer s.idleMu.Unlock()
+	if last := len(s.idle) - 1; last >= 0 {
+		tx := s.idle[last]
+		s.idle = s.idle[:last]
+		return tx, nil
+	}
+	return s.connect("cache_size = -4000", "query_only = 1")
+}
+
+// close gives everything back, once the reads that run have ended. None may begin
+// after that.
 func (s *store) close() error {
-	var errs []error
 	for range readers {
-		if tx := <-s.readers; tx != nil {
-			errs = append(errs, tx.conn.Close())
-		}
+		s.reading <- struct{}{}
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.conn.Close())
+		s.idle = append(s.idle, s.writer)
+	}
+	var errs []error
+	for _, tx := range s.idle {
+		errs = append(errs, tx.conn.Close())
 	}
 	if s.file != nil {
 		errs = append(errs, s.file.Close())
