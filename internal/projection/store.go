@@ -137,7 +137,7 @@ func tryStore(dir, file, schema string, pragmas []string) (_ *store, err error) 
 const busyWait = 5 * time.Second
 
 // connect opens a connection, with more pragmas after those of the database.
-func (s *store) connect(more ...string) (_ *Tx, err error) {
+func (s *store) connect(more ...string) (*Tx, error) {
 	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite|sqlite.OpenCreate)
 	if err != nil {
 		return nil, err
@@ -175,13 +175,15 @@ func (s *store) read(ctx context.Context, f func(*Tx) error) error {
 // reader returns the idle connection that was used last, or a new one.
 func (s *store) reader() (*Tx, error) {
 	s.idleMu.Lock()
-	defer s.idleMu.Unlock()
-	if last := len(s.idle) - 1; last >= 0 {
-		tx := s.idle[last]
-		s.idle = s.idle[:last]
-		return tx, nil
+	last := len(s.idle) - 1
+	if last < 0 {
+		s.idleMu.Unlock() // connecting may wait, and others give theirs back meanwhile
+		return s.connect("cache_size = -4000", "query_only = 1")
 	}
-	return s.connect("cache_size = -4000", "query_only = 1")
+	defer s.idleMu.Unlock()
+	tx := s.idle[last]
+	s.idle = s.idle[:last]
+	return tx, nil
 }
 
 // close gives everything back, once the reads that run have ended. None may begin
