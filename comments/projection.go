@@ -88,10 +88,9 @@ func decide(tx *projection.Tx, sequence event.Sequence, comment *event.Comment) 
 	if !comment.Status.Decided() {
 		return nil
 	}
-	err := tx.Exec(`INSERT INTO decisions VALUES (?, ?, ?) ON CONFLICT (comment)
+	return tx.Exec(`INSERT INTO decisions VALUES (?, ?, ?) ON CONFLICT (comment)
 		DO UPDATE SET sequence = excluded.sequence, status = excluded.status
 		WHERE sequence = 0 AND excluded.sequence > 0`, comment.ID, sequence, comment.Status)
-	return err
 }
 
 // postOf returns the n of a post, which is added if it is new.

@@ -85,7 +85,7 @@ func selected(tx *projection.Tx, s selection) (posts []post, err error) {
 }
 
 // readComments reads the post's first comments and their count.
-func (p *post) readComments(tx *projection.Tx) (err error) {
+func (p *post) readComments(tx *projection.Tx) error {
 	p.Comments = []comment{} // in JSON, none is [] and not null
 	for row, err := range tx.Query("SELECT id, content, status FROM comments WHERE post = ? ORDER BY k LIMIT +?", p.n, firstComments) {
 		if err != nil {
@@ -98,8 +98,9 @@ func (p *post) readComments(tx *projection.Tx) (err error) {
 		p.Comments = append(p.Comments, c)
 	}
 	p.CommentCount = len(p.Comments)
-	if p.CommentCount == firstComments {
-		_, err = tx.Get("SELECT max(k) FROM comments WHERE post = ?", []any{p.n}, &p.CommentCount)
+	if p.CommentCount < firstComments {
+		return nil
 	}
+	_, err := tx.Get("SELECT max(k) FROM comments WHERE post = ?", []any{p.n}, &p.CommentCount)
 	return err
 }

@@ -10,11 +10,10 @@ type thread struct{ n, comments int64 }
 
 // threads are those of the posts that were written to last, by post id, so that
 // a comment does not cost a look at its post. They hold what the transaction
-// that is open has written, and are dropped if it is taken back. Without pointers,
-// they cost the garbage collector nothing.
+// that is open has written, and are dropped if it is taken back.
 type threads map[event.Key]thread
 
-// maxThreads bounds how many threads are kept between calls of apply: 20 MB of them.
+// maxThreads bounds how many threads are kept between calls of apply: 20 MB without a pointer.
 const maxThreads = 400_000
 
 // trim makes room.
